@@ -1,0 +1,4 @@
+// hiredis' reply parser.
+#pragma once
+#include <hiredis/hiredis.h>
+#include <hiredis/read.h>

@@ -1,0 +1,6 @@
+// The digests of OpenSSL's libcrypto.
+#pragma once
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <openssl/sha.h>
