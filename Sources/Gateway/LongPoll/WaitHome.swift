@@ -1,0 +1,398 @@
+// Where waiting happens: the queues of the streams that live on one loop, as a pure state machine.
+// Events go in, actions come out; `LongPoll` is the shell that performs them.
+//
+// A stream has one home in a process (a hash picks the loop), so that an XADD wakes one loop, not all.
+// What holds here:
+// - Nobody is left waiting for a message that is there. A waiter rests only while its stream's key is
+//   tracked by Redis and the group was found empty since the tracking began. Whatever casts doubt on that
+//   (an invalidation, a nudge, a newcomer, a failed look) sets `needsLook`; doubt that comes while a look
+//   is under way outlives that look.
+// - A look is the head waiter's own read. A newcomer queues up and the head looks for it: one look
+//   serves any number of newcomers, and nobody jumps the queue.
+// - One batch of looks per group at a time, of 1, 2, 4, … waiters while they come back full: n messages
+//   cost at most 2n + 1 looks.
+// - A queue goes with its last waiter. What Redis then still tracks costs one stray invalidation.
+
+/// One parked request. Its top 16 bits name the loop that holds the connection.
+struct WaiterID: Hashable, Sendable, Comparable {
+    let raw: UInt64
+
+    init(loop: Int, number: UInt64) { raw = UInt64(loop) << 48 | number }
+    var loop: Int { Int(raw >> 48) }
+    static func < (a: WaiterID, b: WaiterID) -> Bool { a.raw < b.raw }
+}
+
+/// What is waited for: a group's next message, or, without a group, whatever is added to the stream.
+struct WaitKey: Hashable, Sendable {
+    let stream: StreamName
+    /// Nil for readers without a group (`after=`): each of them gets every message.
+    let group: GroupName?
+}
+
+/// Why waiters are sent away for good.
+enum WaitEnd: Sendable, Equatable {
+    case streamGone, groupGone, notAStream
+}
+
+struct WaitHome {
+    typealias Instant = Duration
+
+    enum Event: Sendable {
+        /// `claims`: the waiter also wants what others have left idle (`claim_min_idle_ms`).
+        case join(WaiterID, WaitKey, claims: Bool)
+        /// Answered, out of time, or gone; also in the middle of a look.
+        case leave(WaiterID)
+        case looked(WaiterID, Look)
+        /// The answer to `.track`: Redis tracks the stream's key, or could not be told to.
+        case tracked(StreamName, TrackID, Bool)
+        /// The key was changed by somebody; nil: any key may have been.
+        case invalidated(StreamName?)
+        /// Something happened to the group that Redis' tracking does not tell.
+        case nudged(WaitKey)
+        case timer(WaitKey)
+        /// Ten times a second: catches what others did unheard.
+        case slowTick
+    }
+
+    /// What a look came to.
+    struct Look: Sendable, Equatable {
+        enum Result: Sendable, Equatable {
+            /// Messages were found, and the waiter has left with them. `full`: as many as it asked for, so
+            /// there may be more.
+            case found(full: Bool)
+            case nothing
+            /// Redis could not be asked.
+            case failed
+            case ended(WaitEnd)
+        }
+        var result: Result
+        /// When the group's next unowned message falls due, if there is one.
+        var unownedDue: Instant?
+        /// When to look again for idle messages; nil unless the waiter claims.
+        var claimDue: Instant?
+    }
+
+    /// Tells the answers to `.track` apart: one for a queue that has gone since must not count for its successor.
+    typealias TrackID = Int
+
+    enum Action: Equatable {
+        case track(StreamName, TrackID)
+        case look(WaiterID)
+        case end(WaiterID, WaitEnd)
+        /// Send `.timer` at this time. A later one for the same key replaces nothing: each is answered.
+        case wake(WaitKey, at: Instant)
+    }
+
+    struct Settings: Sendable {
+        /// False where Redis refuses tracking: then every group is polled.
+        var isTracking = true
+        var pollInterval = Duration.milliseconds(100)
+        /// Looks a second of the slow walk, on this loop.
+        var slowLooksPerSecond = 500
+        /// How soon a failed look or track is tried again.
+        var retryDelay = Duration.milliseconds(100)
+        /// How often the readers of a group look for idle messages, all together.
+        var claimInterval = Duration.milliseconds(200)
+        /// Empty looks in a row after which a group is throttled, and to what.
+        var emptyLooksAllowed = 3
+        var emptyLookInterval = Duration.milliseconds(5)
+    }
+
+    var settings: Settings
+    private(set) var looksStarted = 0  // For tests and metrics.
+    private var streams: [StreamName: Stream] = [:]
+    private var keys: [WaiterID: WaitKey] = [:]
+    private var lastTrack: TrackID = 0
+    private var walk: [WaitKey] = []
+    private var walkBegan = Instant.zero
+    private var now = Instant.zero
+    private var actions: [Action] = []
+
+    fileprivate struct Stream {
+        enum Tracking: Equatable {
+            case off
+            /// Asked for; `doubted`: the key changed since, or just before: the two sockets are not ordered.
+            case pending(TrackID, doubted: Bool)
+            case on
+        }
+        var tracking = Tracking.off
+        var queues: [GroupName?: Queue] = [:]
+    }
+
+    fileprivate struct Queue {
+        var waiters = WaiterQueue()
+        var claimants = WaiterQueue()
+        var looking: Set<WaiterID> = []
+        /// Something may be there that nobody has looked for.
+        var needsLook = false
+        /// Of a queue without a group, where everybody looks for himself: who has to, when not all have.
+        var restless: [WaiterID] = []
+        var isEveryoneRestless = false
+        var needsClaim = false
+        var batchCameFull = true
+        var width = 1
+        var emptyLooks = 0
+        var notBefore = Instant.zero
+        var unownedDue: Instant?
+        var claimDue: Instant?
+        var wakeAt: Instant?
+        var lastLook = Instant.zero
+    }
+
+    init(settings: Settings = Settings()) { self.settings = settings }
+
+    var waiterCount: Int { keys.count }
+    var streamCount: Int { streams.count }
+
+    mutating func handle(_ event: Event, now: Instant) -> [Action] {
+        self.now = now
+        actions.removeAll(keepingCapacity: true)
+        switch event {
+        case .join(let waiter, let key, let claims): join(waiter, key, claims: claims)
+        case .leave(let waiter): leave(waiter)
+        case .looked(let waiter, let look): looked(waiter, look)
+        case .tracked(let stream, let id, let succeeded): tracked(stream, id, succeeded)
+        case .invalidated(let stream?): invalidated(stream)
+        case .invalidated(nil): for stream in streams.keys { invalidated(stream) }
+        case .nudged(let key): change(key) { $0.doubt() }
+        case .timer(let key): timer(key)
+        case .slowTick: slowTick()
+        }
+        return actions
+    }
+
+    // MARK: Coming and going
+
+    private mutating func join(_ waiter: WaiterID, _ key: WaitKey, claims: Bool) {
+        keys[waiter] = key
+        streams[key.stream, default: Stream()].queues[key.group, default: Queue()].waiters.append(waiter)
+        let firstClaim = now + settings.claimInterval  // Its own look, a moment ago, found nothing.
+        change(key) { queue in
+            queue.doubt(by: waiter)
+            if claims {
+                queue.claimants.append(waiter)
+                queue.claimDue = queue.claimDue ?? firstClaim
+            }
+        }
+    }
+
+    private mutating func leave(_ waiter: WaiterID) {
+        guard let key = keys.removeValue(forKey: waiter) else { return }
+        change(key) { queue in
+            queue.remove(waiter)
+            // It was told to look, and nobody knows whether it did.
+            if queue.looking.remove(waiter) != nil && key.group != nil { queue.doubt() }
+        }
+    }
+
+    private mutating func looked(_ waiter: WaiterID, _ look: Look) {
+        guard let key = keys[waiter] else { return }
+        if case .ended(let reason) = look.result { return end(key, reason, except: waiter) }
+        if case .found = look.result { keys[waiter] = nil }
+        let retry = now + settings.retryDelay
+        change(key) { queue in
+            queue.looking.remove(waiter)
+            queue.unownedDue = look.unownedDue ?? queue.unownedDue
+            queue.claimDue = look.claimDue ?? queue.claimDue
+            switch look.result {
+            case .found(let full):
+                queue.remove(waiter)
+                queue.emptyLooks = 0
+                if !full { queue.batchCameFull = false }
+            case .nothing:
+                queue.emptyLooks += 1
+                queue.batchCameFull = false
+            case .failed:
+                queue.batchCameFull = false
+                queue.doubt(by: waiter)
+                queue.notBefore = retry
+                queue.claimDue = queue.claimDue.map { max($0, retry) }
+            case .ended:
+                preconditionFailure("Ended queues were dealt with above.")
+            }
+            guard queue.looking.isEmpty else { return }
+            if queue.batchCameFull && key.group != nil {
+                queue.doubt()  // More may be there.
+                queue.width *= 2
+            } else {
+                queue.width = 1
+            }
+        }
+    }
+
+    private mutating func end(_ key: WaitKey, _ reason: WaitEnd, except teller: WaiterID) {
+        guard let queue = streams[key.stream]?.queues.removeValue(forKey: key.group) else { return }
+        if streams[key.stream]!.queues.isEmpty { streams[key.stream] = nil }
+        for waiter in queue.waiters.prefix(.max) {
+            keys[waiter] = nil
+            if waiter != teller { actions.append(.end(waiter, reason)) }
+        }
+    }
+
+    // MARK: Causes for doubt
+
+    private mutating func tracked(_ stream: StreamName, _ id: TrackID, _ succeeded: Bool) {
+        guard case .pending(id, let doubted)? = streams[stream]?.tracking else { return }
+        guard succeeded else {
+            streams[stream]!.tracking = .off
+            let later = now + settings.retryDelay
+            return changeAll(stream) { queue in
+                queue.doubt()
+                queue.notBefore = later
+            }
+        }
+        streams[stream]!.tracking = doubted ? .off : .on
+        // In doubt we look all the same, or a busy stream would never be looked at, and then again.
+        changeAll(stream, evenUntracked: doubted) { if doubted { $0.doubt() } }
+    }
+
+    private mutating func invalidated(_ stream: StreamName) {
+        guard let tracking = streams[stream]?.tracking else { return }
+        if case .pending(let id, _) = tracking {
+            streams[stream]!.tracking = .pending(id, doubted: true)
+        } else {
+            streams[stream]!.tracking = .off
+        }
+        changeAll(stream) { $0.doubt() }
+    }
+
+    private mutating func timer(_ key: WaitKey) {
+        let now = now
+        change(key) { queue in
+            queue.wakeAt = nil
+            if let due = queue.unownedDue, due <= now {
+                queue.unownedDue = nil
+                queue.doubt()
+            }
+            if let due = queue.claimDue, due <= now { queue.needsClaim = true }
+        }
+    }
+
+    /// A walk over all queues takes at least a second, and longer when there are more than the budget allows.
+    private mutating func slowTick() {
+        if walk.isEmpty && now - walkBegan >= .seconds(1) {
+            walk = streams.flatMap { name, stream in stream.queues.keys.map { WaitKey(stream: name, group: $0) } }
+            walkBegan = now
+        }
+        let (share, now) = (max(1, settings.slowLooksPerSecond / 10), now)
+        for key in walk.suffix(share) {
+            change(key) { if now - $0.lastLook >= .seconds(1) { $0.doubt() } }
+        }
+        walk.removeLast(min(share, walk.count))
+    }
+
+    // MARK: Looking
+
+    private mutating func change(_ key: WaitKey, _ body: (inout Queue) -> Void) {
+        guard streams[key.stream]?.queues[key.group] != nil else { return }
+        body(&streams[key.stream]!.queues[key.group]!)
+        advance(key)
+    }
+
+    private mutating func changeAll(_ stream: StreamName, evenUntracked: Bool = false, _ body: (inout Queue) -> Void) {
+        for group in streams[stream]!.queues.keys {
+            body(&streams[stream]!.queues[group]!)
+            advance(WaitKey(stream: stream, group: group), evenUntracked: evenUntracked)
+        }
+    }
+
+    /// Starts what the queue of `key` needs next, if it can be started now.
+    private mutating func advance(_ key: WaitKey, evenUntracked: Bool = false) {
+        guard var queue = streams[key.stream]?.queues[key.group] else { return }
+        guard !queue.waiters.isEmpty else {
+            streams[key.stream]!.queues[key.group] = nil
+            if streams[key.stream]!.queues.isEmpty { streams[key.stream] = nil }
+            return
+        }
+        defer { streams[key.stream]!.queues[key.group] = queue }
+        guard queue.looking.isEmpty else { return }
+        if queue.needsLook {
+            let start = max(queue.notBefore, throttle(queue))
+            if now < start {
+                wake(&queue, key, at: start)
+            } else if evenUntracked || isTracked(key.stream) {
+                return startLooks(&queue, key, stillDoubted: evenUntracked)
+            }
+        } else if !settings.isTracking {
+            queue.doubt()
+            queue.notBefore = now + settings.pollInterval
+            wake(&queue, key, at: queue.notBefore)
+        }
+        if queue.needsClaim, let claimant = queue.claimants.first {
+            queue.needsClaim = false
+            return look(&queue, [claimant])
+        }
+        if let due = queue.unownedDue { wake(&queue, key, at: due) }
+        if let due = queue.claimDue, !queue.claimants.isEmpty { wake(&queue, key, at: due) }
+    }
+
+    private mutating func startLooks(_ queue: inout Queue, _ key: WaitKey, stillDoubted: Bool) {
+        let batch: [WaiterID]
+        if key.group != nil {
+            batch = queue.waiters.prefix(queue.width)
+        } else if queue.isEveryoneRestless {
+            batch = queue.waiters.prefix(.max)
+        } else {
+            batch = queue.restless.filter(queue.waiters.contains)
+        }
+        queue.calm()
+        if stillDoubted { queue.doubt() }
+        if !batch.isEmpty { look(&queue, batch) }
+    }
+
+    private mutating func look(_ queue: inout Queue, _ batch: [WaiterID]) {
+        queue.batchCameFull = true
+        queue.lastLook = now
+        queue.looking = Set(batch)
+        looksStarted += batch.count
+        actions += batch.map { .look($0) }
+    }
+
+    /// Asks Redis to track the key if it does not; true when it does.
+    private mutating func isTracked(_ stream: StreamName) -> Bool {
+        guard settings.isTracking else { return true }
+        switch streams[stream]!.tracking {
+        case .on: return true
+        case .pending: return false
+        case .off:
+            lastTrack += 1
+            streams[stream]!.tracking = .pending(lastTrack, doubted: false)
+            actions.append(.track(stream, lastTrack))
+            return false
+        }
+    }
+
+    private func throttle(_ queue: Queue) -> Instant {
+        queue.emptyLooks < settings.emptyLooksAllowed ? .zero : queue.lastLook + settings.emptyLookInterval
+    }
+
+    private mutating func wake(_ queue: inout Queue, _ key: WaitKey, at instant: Instant) {
+        if let sooner = queue.wakeAt, sooner <= instant { return }
+        queue.wakeAt = instant
+        actions.append(.wake(key, at: instant))
+    }
+}
+
+extension WaitHome.Queue {
+    fileprivate mutating func remove(_ waiter: WaiterID) {
+        waiters.remove(waiter)
+        claimants.remove(waiter)
+    }
+
+    /// Somebody has to look; without a group, everybody has.
+    fileprivate mutating func doubt() {
+        needsLook = true
+        isEveryoneRestless = true
+    }
+
+    fileprivate mutating func doubt(by waiter: WaiterID) {
+        needsLook = true
+        restless.append(waiter)
+    }
+
+    fileprivate mutating func calm() {
+        needsLook = false
+        isEveryoneRestless = false
+        restless = []
+    }
+}
