@@ -1,0 +1,62 @@
+// A reply as a handler gives it; the connection frames it.
+
+public import Net
+
+/// Gives a reply's body piece by piece.
+public protocol ChunkSource: AnyObject {
+    /// The next piece, given to the connection (which gives it to the pool); nil ends the reply. Called
+    /// only when the output has drained below `HTTPLimits.outputMark`. Empty pieces are skipped.
+    func next() async -> ByteBuffer?
+    /// Asked once `next` was nil: true cuts the connection, so that the client sees that the reply is incomplete.
+    var failed: Bool { get }
+}
+
+public struct Response {
+    public enum Body {
+        /// Content-Length: 0, or no length where the status has no content (204, 304).
+        case empty
+        /// Sent with its length, then given to the loop's pool.
+        case bytes(ByteBuffer)
+        /// Chunked in HTTP/1.1, ended by closing in HTTP/1.0. Not asked for anything when the method is HEAD.
+        case stream(any ChunkSource)
+    }
+
+    /// 200 … 599.
+    public var status: Int
+    /// Nil sends no Content-Type.
+    public var contentType: StaticString?
+    public var body: Body
+    /// Whole header lines, each ending in CRLF, e.g. `"Cache-Control: no-store\r\n"`. Copied as they are.
+    public var literalHeaders: StaticString = ""
+    /// Further header lines; see `setHeader`.
+    public private(set) var extraHeaders: [UInt8] = []
+    /// Sends `Connection: close` and closes after the reply.
+    public var closesConnection = false
+    /// Called on the loop when the connection broke before the kernel had the whole reply: for replies
+    /// whose content must be handed back. At most once; not called after a reply that got away.
+    public var onLost: (() -> Void)?
+
+    public init(status: Int = 200, contentType: StaticString? = nil, body: Body = .empty) {
+        self.status = status
+        self.contentType = contentType
+        self.body = body
+    }
+
+    /// Adds a header line. Bytes that no value may hold (CR, LF, NUL; RFC 9110 §5.5) become spaces.
+    public mutating func addHeader(_ name: StaticString, _ value: UnsafeRawBufferPointer) {
+        preconditionFailure("skeleton")
+    }
+
+    public mutating func addHeader(_ name: StaticString, _ value: String) {
+        var value = value
+        value.withUTF8 { addHeader(name, UnsafeRawBufferPointer($0)) }
+    }
+}
+
+/// What answers the requests of a connection: the gateway.
+public protocol HTTPResponder: AnyObject {
+    /// The request, and all pointers into it, live until the reply is sent (a stream's: until it has ended).
+    func respond(to request: Request) async -> Response
+    /// The reply to a request that is none. `request` is there when its head was valid (the body was not).
+    func respond(to error: HTTPError, request: Request?) -> Response
+}
