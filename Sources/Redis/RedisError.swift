@@ -1,0 +1,86 @@
+// What can become of a command, in the one distinction that callers need: was nothing executed, did
+// Redis refuse it, or does nobody know.
+
+/// The module's error.
+public enum RedisError: Error, Equatable, Sendable {
+    /// Nothing was executed, or it was a read: the command may be sent again.
+    case unavailable(Reason)
+    /// The command was sent and no answer came: it may have been executed, or may yet be.
+    case outcomeUnknown(RedisCommand.Effect, Reason)
+    /// Too much is in flight to this server already; nothing was sent.
+    case overloaded
+    /// Redis answered with an error. `message` is its whole line, code included.
+    case reply(code: RedisErrorCode, message: String)
+
+    /// Why there is no answer.
+    public enum Reason: Equatable, Sendable {
+        /// No connection now (yet, or again): the last thing known of why, for people.
+        case notConnected(String)
+        /// The connection broke.
+        case connectionLost(String)
+        /// No answer within `RedisLimits.timeout`.
+        case timedOut
+        /// Tracking was asked for, and this server does not offer it to us.
+        case noTracking
+        /// `close()` was called.
+        case closed
+    }
+
+    /// From an error reply's line, e.g. `WRONGTYPE Operation against a key …`.
+    init(errorLine: UnsafeRawBufferPointer) {
+        self = .reply(code: RedisErrorCode(errorLine: errorLine), message: String(decoding: errorLine, as: UTF8.self))
+    }
+}
+
+/// The first word of an error reply. The words are Redis' own; `other` is any that we treat alike.
+public enum RedisErrorCode: String, Sendable, CaseIterable {
+    case err = "ERR"
+    case loading = "LOADING"
+    case readOnly = "READONLY"
+    case busy = "BUSY"
+    case unkillable = "UNKILLABLE"
+    case misconf = "MISCONF"
+    case noReplicas = "NOREPLICAS"
+    case clusterDown = "CLUSTERDOWN"
+    case masterDown = "MASTERDOWN"
+    case tryAgain = "TRYAGAIN"
+    case noAuth = "NOAUTH"
+    case wrongPass = "WRONGPASS"
+    case noPerm = "NOPERM"
+    case moved = "MOVED"
+    case ask = "ASK"
+    case crossSlot = "CROSSSLOT"
+    case outOfMemory = "OOM"
+    case wrongType = "WRONGTYPE"
+    case noGroup = "NOGROUP"
+    case busyGroup = "BUSYGROUP"
+    case unblocked = "UNBLOCKED"
+    case noScript = "NOSCRIPT"
+    case execAbort = "EXECABORT"
+    case noProto = "NOPROTO"
+    case other = ""
+
+    /// Nothing was executed, and the same command may succeed later: the server is starting, failing
+    /// over, misconfigured, busy in a script, or refuses our own credentials.
+    public var meansTryLater: Bool {
+        switch self {
+        case .loading, .readOnly, .busy, .unkillable, .misconf, .noReplicas, .clusterDown, .masterDown, .tryAgain,
+            .noAuth, .wrongPass, .noPerm:
+            true
+        default: false
+        }
+    }
+
+    /// From an error reply's line.
+    public init(errorLine: UnsafeRawBufferPointer) {
+        let word = UnsafeRawBufferPointer(rebasing: errorLine.prefix { $0 != UInt8(ascii: " ") })
+        self = RedisErrorCode(rawValue: String(decoding: word, as: UTF8.self)) ?? .other
+    }
+}
+
+extension RedisError {
+    /// The code of an error reply; nil for the others.
+    public var code: RedisErrorCode? {
+        if case .reply(let code, _) = self { code } else { nil }
+    }
+}

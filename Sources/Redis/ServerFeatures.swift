@@ -1,0 +1,36 @@
+// What the server at hand offers, asked at connect: never tried on user data, never guessed from a
+// product's name.
+
+public struct ServerFeatures: Sendable, Equatable {
+    /// `redis_version` of INFO, e.g. `7.0.15`; empty where INFO is refused. (Valkey tells a Redis version it is compatible with.)
+    public var version = ""
+    /// What the server calls itself where it says so: `valkey`, else `redis`. For people only.
+    public var product = "redis"
+    /// `standalone`, `sentinel` or `cluster`; empty where INFO is refused.
+    public var mode = ""
+    /// Names, in upper case, of the commands asked for that are there.
+    public var commands: Set<String> = []
+    /// Option tokens in upper case by command, from COMMAND DOCS (7.0). Empty: the server has none to tell.
+    public var tokens: [String: Set<String>] = [:]
+    /// Whether changed keys are told to us.
+    public var tracking = false
+    /// Why not, in the server's words.
+    public var trackingRefusal: String?
+    /// Whether `sluice:nudge` is heard.
+    public var nudges = false
+    /// `maxmemory-policy`; empty where INFO is refused.
+    public var evictionPolicy = ""
+    /// `maxmemory` in bytes; 0 for none.
+    public var memoryLimit: Int64 = 0
+    /// An append-only file is kept.
+    public var appendOnlyFile = false
+    /// For people: what about this server may lose messages.
+    public var warnings: [String] = []
+
+    public init() {}
+
+    /// Whether command `name` takes option `token` (both in upper case).
+    public func offers(_ name: String, _ token: String) -> Bool {
+        tokens[name]?.contains(token) ?? false
+    }
+}

@@ -1,0 +1,210 @@
+// The commands of consumer groups: reading, acknowledging, claiming, and what is known of them.
+
+extension RedisCommand {
+    // MARK: Reading and acknowledging
+
+    /// XREADGROUP of one stream or many, without blocking.
+    public static func xreadgroup(
+        group: [UInt8], consumer: [UInt8], _ streams: [(key: [UInt8], from: StreamGroupStart)], count: Int? = nil,
+        noAck: Bool = false
+    ) -> RedisCommand {
+        var command = RedisCommand("XREADGROUP", effect: .consume, reserving: 256)
+        command.append(literal: "GROUP")
+        command.append(group)
+        command.append(consumer)
+        command.append(count: count)
+        if noAck { command.append(literal: "NOACK") }
+        command.append(literal: "STREAMS")
+        for stream in streams { command.appendKey(stream.key) }
+        for stream in streams {
+            switch stream.from {
+            case .new: command.append(literal: ">")
+            case .pending(let id): command.append(id: id)
+            }
+        }
+        return command
+    }
+
+    public static func xack(_ key: [UInt8], group: [UInt8], _ ids: [StreamID]) -> RedisCommand {
+        var command = RedisCommand("XACK", effect: .write, reserving: 64 + key.count + group.count + 32 * ids.count)
+        command.appendKey(key)
+        command.append(group)
+        for id in ids { command.append(id: id) }
+        return command
+    }
+
+    /// XACKDEL (8.2).
+    public static func xackdel(
+        _ key: [UInt8], group: [UInt8], _ ids: [StreamID], references: StreamReferencePolicy? = nil
+    ) -> RedisCommand {
+        var command = RedisCommand("XACKDEL", effect: .write, reserving: 96 + key.count + group.count + 32 * ids.count)
+        command.appendKey(key)
+        command.append(group)
+        if let references { command.append(literal: references.token) }
+        command.append(ids: ids)
+        return command
+    }
+
+    // MARK: Pending entries
+
+    /// XPENDING, the summary.
+    public static func xpending(_ key: [UInt8], group: [UInt8]) -> RedisCommand {
+        var command = RedisCommand("XPENDING", effect: .read)
+        command.appendKey(key)
+        command.append(group)
+        return command
+    }
+
+    /// XPENDING, entry by entry.
+    public static func xpending(
+        _ key: [UInt8], group: [UInt8], from: StreamBound = .earliest, to: StreamBound = .latest, count: Int,
+        consumer: [UInt8]? = nil, minimumIdle: Duration? = nil
+    ) -> RedisCommand {
+        var command = RedisCommand("XPENDING", effect: .read)
+        command.appendKey(key)
+        command.append(group)
+        if let minimumIdle {
+            command.append(literal: "IDLE")
+            command.append(milliseconds: minimumIdle)
+        }
+        command.append(bound: from)
+        command.append(bound: to)
+        command.append(decimal: count)
+        if let consumer { command.append(consumer) }
+        return command
+    }
+
+    public static func xclaim(
+        _ key: [UInt8], group: [UInt8], consumer: [UInt8], minimumIdle: Duration, _ ids: [StreamID],
+        options: StreamClaimOptions = StreamClaimOptions()
+    ) -> RedisCommand {
+        var command = RedisCommand("XCLAIM", effect: .consume, reserving: 192 + key.count + 32 * ids.count)
+        command.appendKey(key)
+        command.append(group)
+        command.append(consumer)
+        command.append(milliseconds: minimumIdle)
+        for id in ids { command.append(id: id) }
+        if let idle = options.idle {
+            command.append(literal: "IDLE")
+            command.append(milliseconds: idle)
+        }
+        if let deliveredAt = options.deliveredAt {
+            command.append(literal: "TIME")
+            command.append(milliseconds: deliveredAt)
+        }
+        if let retryCount = options.retryCount {
+            command.append(literal: "RETRYCOUNT")
+            command.append(decimal: retryCount)
+        }
+        if options.force { command.append(literal: "FORCE") }
+        if options.justID { command.append(literal: "JUSTID") }
+        if let lastID = options.lastID {
+            command.append(literal: "LASTID")
+            command.append(id: lastID)
+        }
+        return command
+    }
+
+    public static func xautoclaim(
+        _ key: [UInt8], group: [UInt8], consumer: [UInt8], minimumIdle: Duration, from: StreamBound = .earliest,
+        count: Int? = nil, justID: Bool = false
+    ) -> RedisCommand {
+        var command = RedisCommand("XAUTOCLAIM", effect: .consume)
+        command.appendKey(key)
+        command.append(group)
+        command.append(consumer)
+        command.append(milliseconds: minimumIdle)
+        command.append(bound: from)
+        command.append(count: count)
+        if justID { command.append(literal: "JUSTID") }
+        return command
+    }
+
+    // MARK: Groups
+
+    /// - Parameter entriesRead: 7.0.
+    public static func xgroupCreate(
+        _ key: [UInt8], group: [UInt8], at position: StreamGroupPosition, makeStream: Bool, entriesRead: Int64? = nil
+    ) -> RedisCommand {
+        var command = xgroup("CREATE", key, group)
+        command.append(position)
+        if makeStream { command.append(literal: "MKSTREAM") }
+        command.append(entriesRead: entriesRead)
+        return command
+    }
+
+    /// - Parameter entriesRead: 7.0.
+    public static func xgroupSetID(
+        _ key: [UInt8], group: [UInt8], to position: StreamGroupPosition, entriesRead: Int64? = nil
+    ) -> RedisCommand {
+        var command = xgroup("SETID", key, group)
+        command.append(position)
+        command.append(entriesRead: entriesRead)
+        return command
+    }
+
+    public static func xgroupDestroy(_ key: [UInt8], group: [UInt8]) -> RedisCommand {
+        xgroup("DESTROY", key, group)
+    }
+
+    public static func xgroupCreateConsumer(_ key: [UInt8], group: [UInt8], consumer: [UInt8]) -> RedisCommand {
+        var command = xgroup("CREATECONSUMER", key, group)
+        command.append(consumer)
+        return command
+    }
+
+    public static func xgroupDeleteConsumer(_ key: [UInt8], group: [UInt8], consumer: [UInt8]) -> RedisCommand {
+        var command = xgroup("DELCONSUMER", key, group)
+        command.append(consumer)
+        return command
+    }
+
+    // MARK: What is known
+
+    public static func xinfoStream(_ key: [UInt8]) -> RedisCommand { xinfo("STREAM", key) }
+
+    /// XINFO STREAM FULL; `count` 0 means all. The reply is nested seven arrays deep, which is within what every
+    /// hiredis reads (8), in an EXEC too.
+    public static func xinfoStreamFull(_ key: [UInt8], count: Int? = nil) -> RedisCommand {
+        var command = xinfo("STREAM", key)
+        command.append(literal: "FULL")
+        command.append(count: count)
+        return command
+    }
+
+    public static func xinfoGroups(_ key: [UInt8]) -> RedisCommand { xinfo("GROUPS", key) }
+
+    public static func xinfoConsumers(_ key: [UInt8], group: [UInt8]) -> RedisCommand {
+        var command = xinfo("CONSUMERS", key)
+        command.append(group)
+        return command
+    }
+
+    private static func xinfo(_ subcommand: StaticString, _ key: [UInt8]) -> RedisCommand {
+        var command = RedisCommand("XINFO", effect: .read)
+        command.append(literal: subcommand)
+        command.appendKey(key)
+        return command
+    }
+
+    private static func xgroup(_ subcommand: StaticString, _ key: [UInt8], _ group: [UInt8]) -> RedisCommand {
+        var command = RedisCommand("XGROUP", effect: .write)
+        command.append(literal: subcommand)
+        command.appendKey(key)
+        command.append(group)
+        return command
+    }
+
+    private mutating func append(_ position: StreamGroupPosition) {
+        switch position {
+        case .after(let id): append(id: id)
+        case .latest: append(literal: "$")
+        }
+    }
+
+    private mutating func append(entriesRead: Int64?) {
+        guard let entriesRead else { return }
+        append(literal: "ENTRIESREAD")
+        append(decimal: entriesRead)
+    }
+}
