@@ -53,8 +53,10 @@ extension JSONReader {
         let lone = JSONError(
             kind: .encoding, offset: start, reason: "half a pair of surrogates stands for no character; write both halves")
         guard first & 0xFC00 == 0xD800 else { throw lone }
+        guard start + 6 < bytes.count else { throw truncated("inside a pair of surrogates") }
+        guard bytes[start + 6] == UInt8(ascii: "\\") else { throw lone }
         guard start + 7 < bytes.count else { throw truncated("inside a pair of surrogates") }
-        guard bytes[start + 6] == UInt8(ascii: "\\"), bytes[start + 7] == UInt8(ascii: "u") else { throw lone }
+        guard bytes[start + 7] == UInt8(ascii: "u") else { throw lone }
         let second = try hexDigits(start + 8)
         guard second & 0xFC00 == 0xDC00 else { throw lone }
         return start + 12

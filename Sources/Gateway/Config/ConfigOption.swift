@@ -1,0 +1,172 @@
+// THE table of options: one row each, read by the YAML file, the environment, the command line and the help.
+//
+// From the key (the last part of it) come the other two names: `max_count` is `SLUICE_MAX_COUNT` and
+// `--max-count`. A new option is a new row, and nothing else.
+
+/// One option of the gateway.
+struct ConfigOption: Sendable {
+    /// In sluice.yaml, with its section: `limits.max_count`.
+    let key: String
+    /// The shape of its value, for the help: `N`, `MS`, `PATH`, …; empty for a flag.
+    let shape: String
+    /// What it is for, in a sentence.
+    let help: String
+    /// The value as one writes it in YAML; secrets masked.
+    let show: @Sendable (Config) -> String
+    let set: @Sendable (ConfigNode, inout Config) throws(ConfigProblem) -> Void
+
+    var name: String { key.split(separator: ".").last.map(String.init) ?? key }
+    var environment: String { "SLUICE_" + name.uppercased() }
+    var flag: String { "--" + String(name.map { $0 == "_" ? "-" : $0 }) }
+    var isFlag: Bool { shape.isEmpty }
+
+    // MARK: Kinds of options
+
+    private typealias Path<Value> = WritableKeyPath<Config, Value> & Sendable
+
+    private static func text(_ key: String, _ path: any Path<String>, _ shape: String, _ help: String) -> ConfigOption {
+        ConfigOption(key: key, shape: shape, help: help, show: { quoted($0[keyPath: path]) }) { (node, config) throws(ConfigProblem) in
+            config[keyPath: path] = try node.text()
+        }
+    }
+
+    private static func texts(_ key: String, _ path: any Path<[String]>, _ shape: String, _ help: String) -> ConfigOption {
+        ConfigOption(key: key, shape: shape, help: help, show: { "[\($0[keyPath: path].map(quoted).joined(separator: ", "))]" }) {
+            (node, config) throws(ConfigProblem) in
+            config[keyPath: path] = try node.texts()
+        }
+    }
+
+    private static func integer(
+        _ key: String, _ path: any Path<Int>, in range: ClosedRange<Int> = 1...Int.max, _ help: String
+    ) -> ConfigOption {
+        ConfigOption(key: key, shape: "N", help: help, show: { "\($0[keyPath: path])" }) { (node, config) throws(ConfigProblem) in
+            config[keyPath: path] = try node.integer(in: range)
+        }
+    }
+
+    private static func duration(
+        _ key: String, _ path: any Path<Duration>, in range: ClosedRange<Int> = 1...86_400_000, _ help: String
+    ) -> ConfigOption {
+        ConfigOption(key: key, shape: "MS", help: help, show: { "\($0[keyPath: path].wholeMilliseconds)" }) {
+            (node, config) throws(ConfigProblem) in
+            config[keyPath: path] = try node.duration(in: range)
+        }
+    }
+
+    private static func choice<Choice: CaseIterable & RawRepresentable<String> & Sendable>(
+        _ key: String, _ path: any Path<Choice>, _ help: String
+    ) -> ConfigOption {
+        let shape = Choice.allCases.map(\.rawValue).joined(separator: "|")
+        return ConfigOption(key: key, shape: shape, help: help, show: { $0[keyPath: path].rawValue }) {
+            (node, config) throws(ConfigProblem) in
+            config[keyPath: path] = try node.choice()
+        }
+    }
+
+    private static func flag(_ key: String, _ path: any Path<Bool>, _ help: String) -> ConfigOption {
+        ConfigOption(key: key, shape: "", help: help, show: { "\($0[keyPath: path])" }) { (node, config) throws(ConfigProblem) in
+            config[keyPath: path] = try node.boolean()
+        }
+    }
+
+    /// A YAML scalar that reads back as `text`.
+    static func quoted(_ text: String) -> String {
+        let isPlain = !text.isEmpty && text.utf8.allSatisfy {
+            ($0 | 0x20 >= 0x61 && $0 | 0x20 <= 0x7A) || ($0 >= 0x30 && $0 <= 0x39) || "._/-".utf8.contains($0)
+        }
+        return isPlain && text != "null" ? text : "\"" + text.reduce(into: "") { text, character in
+            if character == "\"" || character == "\\" { text.append("\\") }
+            text.append(character)
+        } + "\""
+    }
+
+    // MARK: The table
+
+    static let all: [ConfigOption] = listening + redis + reading + access + logging + limits
+
+    static let listening: [ConfigOption] = [
+        .text("host", \.host, "ADDRESS", "Address to listen on. Anything but loopback needs tokens."),
+        .integer("port", \.port, in: 0...65535, "Port to listen on; 0 takes a free one."),
+        .integer("loops", \.loops, in: 1...1024, "Event loops, one thread each. By default one a core."),
+    ]
+
+    static let redis: [ConfigOption] = [
+        ConfigOption(
+            key: "redis", shape: "URL",
+            help: "Redis or Valkey to use (redis://, rediss://, unix://). Without it a private redis-server is started.",
+            show: { $0.redis.map { quoted(RedisURL.masked($0)) } ?? "null" },
+            set: { (node, config) throws(ConfigProblem) in config.redis = node.isNull ? nil : try RedisURL.checked(node) }),
+        .duration("redis_timeout_ms", \.limits.redisTimeout, "How long Redis may take to answer a command."),
+        .text("redis_server", \.redisServer, "PATH", "Program of the private Redis."),
+        .text("data_dir", \.dataDirectory, "PATH", "Where the private Redis keeps its data ($XDG_STATE_HOME/sluice)."),
+        .choice("fsync", \.fsync, "How the private Redis writes to disk: everysec may lose a second in a power cut, always nothing."),
+    ]
+
+    static let reading: [ConfigOption] = [
+        .duration("max_block_ms", \.limits.block, in: 0...86_400_000, "Longest wait of a read; 0 is for ever."),
+        .duration("lease_ms", \.lease, in: 1...86_400_000 * 7, "How long a message stays with its consumer before others may claim it."),
+        .duration("poll_ms", \.poll, in: 10...60_000, "How often waiting groups are read where Redis refuses to track keys."),
+        .duration("idempotency_ttl_ms", \.idempotencyLife, in: 1...86_400_000 * 7, "How long an Idempotency-Key is remembered."),
+    ]
+
+    static let access: [ConfigOption] = [
+        .flag("insecure_no_auth", \.isOpenToAll, "Serve without tokens on an address that others can reach."),
+        .texts("allowed_origins", \.allowedOrigins, "ORIGIN,…", "Web origins whose pages may call, as https://app.example.com."),
+        .texts("allowed_hosts", \.allowedHosts, "HOST,…", "Names that Host may carry on loopback, besides localhost."),
+    ]
+
+    static let logging: [ConfigOption] = [
+        .choice("log_level", \.logLevel, "Least severe events that are logged."),
+        .choice("log_format", \.logFormat, "Log lines for people or for programs; auto looks whether stderr is a terminal."),
+        .flag("log_requests", \.logsRequests, "Log a line a request."),
+    ]
+
+    static let limits: [ConfigOption] = [
+        .integer("limits.max_connections", \.limits.connections, "Open client connections."),
+        .integer("limits.max_waiters", \.limits.waiters, "Parked reads."),
+        .integer("limits.max_count", \.limits.count, in: 1...1_000_000, "Largest count of a read."),
+        .integer("limits.max_reply_bytes", \.limits.replyBytes, in: 1024...1 << 30, "Bytes of messages in one reply."),
+        .integer("limits.max_body_bytes", \.limits.bodyBytes, in: 1024...1 << 30, "Bytes of a request's body (NDJSON streams past it)."),
+        .integer("limits.max_batch", \.limits.batch, in: 1...1_000_000, "Messages of a JSON batch."),
+        .integer("limits.max_ndjson_lines", \.limits.ndjsonLines, "Lines of an NDJSON batch."),
+        .integer("limits.max_fields", \.limits.fields, in: 1...100_000, "Fields of a message."),
+        .integer("limits.max_ids", \.limits.ids, in: 1...100_000, "Ids of one call."),
+        .integer("limits.max_streams", \.limits.streams, in: 1...10_000, "Streams of one read."),
+        .integer("limits.max_json_depth", \.limits.jsonDepth, in: 1...1000, "JSON containers within containers."),
+        .integer("limits.max_head_bytes", \.limits.headBytes, in: 1024...1 << 20, "Bytes of a request's line and headers."),
+        .integer("limits.max_url_bytes", \.limits.urlBytes, in: 256...1 << 20, "Bytes of a request's target."),
+        .integer("limits.max_headers", \.limits.headers, in: 10...10_000, "Headers of a request."),
+        .duration("limits.header_timeout_ms", \.limits.headTimeout, "Time for a request's head to arrive."),
+        .duration("limits.body_timeout_ms", \.limits.bodyTimeout, "Time without progress in a request's body."),
+        .duration("limits.keepalive_timeout_ms", \.limits.keepAliveTimeout, "Time that an idle connection stays open."),
+        .integer("limits.max_commands_in_flight", \.limits.commandsInFlight, "Commands in flight per Redis node."),
+        .integer("limits.max_bytes_in_flight", \.limits.bytesInFlight, in: 1 << 20...1 << 40, "Bytes of commands in flight per Redis node."),
+    ]
+}
+
+extension Duration {
+    var wholeMilliseconds: Int64 {
+        components.seconds * 1000 + components.attoseconds / 1_000_000_000_000_000
+    }
+}
+
+/// The URL of a Redis, only as far as the configuration must know it; the connections parse the rest.
+enum RedisURL {
+    static func checked(_ node: ConfigNode) throws(ConfigProblem) -> String {
+        let url = try node.text("a URL")
+        let schemes = ["redis://", "rediss://", "unix://"]
+        guard let scheme = schemes.first(where: { url.hasPrefix($0) }), url.utf8.count > scheme.utf8.count else {
+            // Not quoted: a mistyped URL may hold a password.
+            throw node.problem("expected a URL as redis://127.0.0.1:6379, rediss://host:6379 or unix:///path")
+        }
+        return url
+    }
+
+    /// Without its password.
+    static func masked(_ url: String) -> String {
+        guard let at = url.lastIndex(of: "@"), let start = url.ranges(of: "://").first?.upperBound, start < at else { return url }
+        let user = url[start..<at].prefix { $0 != ":" }
+        return url[..<start] + user + ":••••" + url[at...]
+    }
+}

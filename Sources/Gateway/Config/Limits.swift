@@ -1,0 +1,93 @@
+// Every bound of the gateway's own, in one place: what it is for, which metric shows it, which problem it
+// answers. What has no bound is a bug. The HTTP, Redis and Webhook modules have limits of their own, which are
+// filled from these at start.
+
+import Glibc
+
+/// Bounds in force, the same for every loop. Counts are for the whole process unless they say otherwise.
+struct Limits: Sendable, Equatable {
+    // MARK: A request (API.md §9)
+
+    /// Bytes of a request's line and headers together: what a connection may make us hold before we know who
+    /// calls. `sluice_http_rejected_total{code="TOO_LARGE"}`; 431 `TOO_LARGE`.
+    var headBytes = 16 * 1024
+    /// Bytes of a request's target. Room for 100 streams by name. Same metric; 414 `TOO_LARGE`.
+    var urlBytes = 8 * 1024
+    /// Headers of a request: each costs a comparison with each name we look for. Same metric; 431 `TOO_LARGE`.
+    var headers = 100
+    /// Bytes of a body that is read whole (NDJSON streams past it). Same metric; 413 `TOO_LARGE`.
+    var bodyBytes = 16 * 1024 * 1024
+    /// JSON containers within containers: the reader recurses. `sluice_problems_total{code="INVALID_JSON"}`; 400
+    /// `INVALID_JSON`.
+    var jsonDepth = 64
+    /// Bytes of a stream's, group's or consumer's name: they go into every command.
+    /// `sluice_problems_total{code="INVALID_PARAMETER"}`; 400 `INVALID_PARAMETER`.
+    var nameBytes = 512
+    /// Fields of a message: XADD is one command, and Redis runs nothing else meanwhile.
+    /// `sluice_problems_total{code="TOO_LARGE"}`; 413 `TOO_LARGE`.
+    var fields = 1000
+    /// Ids of an ack, settle, delete or claim: a script over them blocks Redis for about a millisecond. Same metric;
+    /// 413 `TOO_LARGE` in a body, 400 `INVALID_PARAMETER` in a query.
+    var ids = 1000
+    /// Messages of a JSON batch: it is checked wholly before any of it is written. Same metric; 413 `TOO_LARGE`.
+    var batch = 10_000
+    /// Lines of an NDJSON batch, which is added as it arrives; bounds the results we keep. Same metric; 413 `TOO_LARGE`.
+    var ndjsonLines = 1_000_000
+    /// Streams of one read: each is waited for at its own home. Same metric; 400 `INVALID_PARAMETER`.
+    var streams = 100
+    /// Bytes of an `Idempotency-Key`: it is part of a Redis key. 400 `INVALID_PARAMETER`.
+    var idempotencyKeyBytes = 255
+
+    // MARK: A reply (API.md §4)
+
+    /// Largest `count`. `sluice_problems_total{code="INVALID_PARAMETER"}`; 400 `INVALID_PARAMETER`.
+    var count = 10_000
+    /// Bytes of messages in one reply: a read answers fewer messages than asked rather than more bytes.
+    /// `sluice_reads_cut_total`; no problem.
+    var replyBytes = 16 * 1024 * 1024
+    /// Messages in one slice of a read: one large reply stalls everybody behind it on the connection.
+    var readSlice = 100
+    /// Longest wait of a read; zero is for ever. Below the 60 s at which common proxies cut.
+    /// `sluice_block_cut_total`; the header `Sluice-Block-Ms`.
+    var block: Duration = .milliseconds(50_000)
+    /// Longest delay of a nack. 400 `INVALID_PARAMETER`.
+    var nackDelay: Duration = .seconds(12 * 3600)
+    /// Unacknowledged messages of one pushed consumer (`max_pending`), by default. 400 `INVALID_PARAMETER` past `count`.
+    var tailPending = 100
+
+    // MARK: Many requests (API.md §9)
+
+    /// Open client connections, at most the file descriptors we may have less 1,000 for Redis, webhooks and
+    /// files. `sluice_http_connections`; 503 `OVERLOADED`, then closed.
+    var connections = Limits.descriptorBound(20_000)
+    /// Parked reads. As many as connections: each holds one. `sluice_waiters`; 429 `TOO_MANY_WAITERS`.
+    var waiters = Limits.descriptorBound(20_000)
+    /// A request's head must be whole within this. `sluice_http_timeouts_total{phase="head"}`; 408 `REQUEST_TIMEOUT`.
+    var headTimeout: Duration = .seconds(10)
+    /// A body must go on arriving within this. `…{phase="body"}`; 408 `REQUEST_TIMEOUT`.
+    var bodyTimeout: Duration = .seconds(30)
+    /// An idle connection is closed after this. `…{phase="keep_alive"}`; no problem.
+    var keepAliveTimeout: Duration = .seconds(75)
+
+    // MARK: Redis (API.md §9)
+
+    /// Commands sent and unanswered, per node. `sluice_redis_in_flight`; 503 `OVERLOADED`.
+    var commandsInFlight = 100_000
+    /// Bytes of commands unsent or unanswered, per node. `sluice_redis_in_flight_bytes`; 503 `OVERLOADED`.
+    var bytesInFlight = 64 * 1024 * 1024
+    /// A command's answer must come within this. `sluice_redis_timeouts_total`; 504 `OUTCOME_UNKNOWN` for a
+    /// write, else 503 `REDIS_UNAVAILABLE`.
+    var redisTimeout: Duration = .milliseconds(5000)
+
+    // MARK: Sinks (SINKS.md §1)
+
+    /// Sinks of the configuration and of the API together: each has a worker per stream. 413 `TOO_LARGE`.
+    var sinks = 1000
+
+    /// `wanted`, or what the process' file descriptors leave room for.
+    static func descriptorBound(_ wanted: Int) -> Int {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return wanted }
+        return max(min(wanted, Int(clamping: limit.rlim_cur) - 1000), 1)
+    }
+}

@@ -1,0 +1,214 @@
+// Reading a sink's definition from the tree: key by key, then what several keys say together.
+
+import Glibc
+
+extension SinkDefinition {
+    /// Keys that SINKS.md has and this version has not: refused by name, never ignored.
+    static let unsupported = [
+        "batch", "rate_per_s", "order_by", "on_success", "reply_status", "breaker_failures", "http_version", "auth", "tls",
+        "content_type",
+    ]
+
+    /// `node` is the map of the definition's keys.
+    static func parse(name: String, _ node: ConfigNode, by author: Author) throws(ConfigError) -> SinkDefinition {
+        var sink = SinkDefinition(name: name)
+        let reader = ConfigMapReader(node)
+        let isNameFit = (1...128).contains(name.utf8.count) && name.utf8.allSatisfy {
+            ($0 | 0x20 >= 0x61 && $0 | 0x20 <= 0x7A) || ($0 >= 0x30 && $0 <= 0x39) || "._-".utf8.contains($0)
+        }
+        if !isNameFit { reader.report([node.problem("a sink's name is 1 to 128 letters, digits, dots, dashes and underscores")]) }
+        reader.require("streams", into: &sink.streams, streamNames)
+        reader.read("group", into: &sink.group, redisName)
+        reader.read("start", into: &sink.start, startID)
+        reader.require("url", into: &sink.url, webURL)
+        reader.read("method", into: &sink.method) { (node) throws(ConfigProblem) in try node.choice() }
+        reader.read("headers", into: &sink.headers, headerList)
+        reader.read("format", into: &sink.format) { (node) throws(ConfigProblem) in try node.choice() }
+        reader.read("concurrency", into: &sink.concurrency) { (node) throws(ConfigProblem) in try node.integer(in: 1...1000) }
+        reader.read("max_held", into: &sink.maxHeld) { (node) throws(ConfigProblem) in try node.integer(in: 1...100_000) }
+        reader.read("timeout_ms", into: &sink.timeout) { (node) throws(ConfigProblem) in try node.duration(in: 1...3_600_000) }
+        reader.read("connect_timeout_ms", into: &sink.connectTimeout) { (node) throws(ConfigProblem) in
+            try node.duration(in: 1...3_600_000)
+        }
+        reader.read("lease_ms", into: &sink.lease) { (node) throws(ConfigProblem) in try node.duration(in: 1000...86_400_000) }
+        if let node = reader.take("retry") {
+            let retry = ConfigMapReader(node)
+            sink.retry.read(retry)
+            reader.report(retry.problems)
+        }
+        reader.read("dead_letter", into: &sink.deadLetter) { (node) throws(ConfigProblem) in
+            node.isNull ? .none : .stream(try redisName(node))
+        }
+        reader.read("dead_letter_on", into: &sink.deadLetterOn, statuses)
+        reader.read("secrets", into: &sink.secrets) { (node) throws(ConfigProblem) in try secretList(node, by: author) }
+        reader.read("allow_networks", into: &sink.allowNetworks, networks)
+        reader.refuse(unsupported, "not supported by this version")
+        sink.checkTogether(reader)
+        reader.finish()
+        guard reader.problems.isEmpty else { throw ConfigError(problems: reader.problems) }
+        return sink
+    }
+
+    private func checkTogether(_ reader: ConfigMapReader) {
+        if lease <= timeout + connectTimeout {
+            reader.object("lease_ms", "must be above timeout_ms + connect_timeout_ms, or two replicas would deliver the same message")
+        }
+        if maxHeld < concurrency { reader.object("max_held", "must be at least concurrency (\(concurrency))") }
+        for stream in streams where deadLetterStream(of: stream) == stream {
+            reader.object("dead_letter", "is \"\(printable(stream))\", which the sink reads itself")
+        }
+    }
+
+    // MARK: Values
+
+    private static func streamNames(_ node: ConfigNode) throws(ConfigProblem) -> [String] {
+        let nodes = try node.list()
+        guard !nodes.isEmpty else { throw node.problem("expected at least one stream") }
+        var names: [String] = []
+        for node in nodes {
+            let name = try redisName(node)
+            guard !name.utf8.contains(where: { "*?[".utf8.contains($0) }) else {
+                throw node.problem("globs are not supported by this version; name the streams")
+            }
+            guard !names.contains(name) else { throw node.problem("\"\(printable(name))\" is named twice") }
+            names.append(name)
+        }
+        return names
+    }
+
+    /// A name by the rules of API.md §1.3.
+    private static func redisName(_ node: ConfigNode) throws(ConfigProblem) -> String {
+        let name = try node.text("a name")
+        guard name.utf8.count <= 512, !name.utf8.contains(0) else { throw node.problem("a name is at most 512 bytes, without NUL") }
+        guard !name.hasPrefix("sluice:") else { throw node.problem("names that begin with \"sluice:\" are the gateway's own") }
+        return name
+    }
+
+    private static func startID(_ node: ConfigNode) throws(ConfigProblem) -> Start {
+        let text = try node.text("earliest, latest or an id")
+        switch text {
+        case "earliest", "0", "-": return .earliest
+        case "latest", "$": return .latest
+        default:
+            let parts = text.split(separator: "-", maxSplits: 1, omittingEmptySubsequences: false)
+            let isID = parts.allSatisfy { !$0.isEmpty && $0.utf8.allSatisfy { (0x30...0x39).contains($0) } && UInt64($0) != nil }
+            guard isID else { throw node.problem("expected earliest, latest or an id as 1709251200000-0, found \"\(printable(text))\"") }
+            return .id(text)
+        }
+    }
+
+    private static func webURL(_ node: ConfigNode) throws(ConfigProblem) -> String {
+        let url = try node.text("a URL")
+        let lowered = url.lowercased()
+        guard let scheme = ["http://", "https://"].first(where: { lowered.hasPrefix($0) }) else {
+            throw node.problem("expected a URL that begins with https:// or http://")
+        }
+        guard url.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {
+            throw node.problem("a URL is visible ASCII; percent-encode the rest")
+        }
+        guard !url.utf8.contains(UInt8(ascii: "#")) else { throw node.problem("a URL to post to has no #fragment") }
+        let authority = url.dropFirst(scheme.count).prefix { $0 != "/" && $0 != "?" }
+        // The URL is shown in replies and logs: credentials belong elsewhere.
+        guard !authority.contains("@") else { throw node.problem("no user or password in a URL; use headers or secrets") }
+        guard !authority.isEmpty, authority.first != ":" else { throw node.problem("the URL names no host") }
+        return url
+    }
+
+    private static func headerList(_ node: ConfigNode) throws(ConfigProblem) -> [Header] {
+        var headers: [Header] = []
+        for member in try node.members() {
+            let name = member.name.lowercased()
+            guard !name.isEmpty, name.utf8.allSatisfy(isTokenByte) else { throw member.value.problem("not a header's name") }
+            guard !["host", "content-length", "transfer-encoding", "connection"].contains(name), !name.hasPrefix("webhook-") else {
+                throw member.value.problem("this header is set by the sink itself")
+            }
+            let value = try member.value.text("a header's value")
+            guard value.utf8.allSatisfy({ $0 == 0x09 || $0 >= 0x20 && $0 != 0x7F }) else {
+                throw member.value.problem("a header's value has no line breaks and no control characters")  // RFC 9110 §5.5
+            }
+            headers.append(Header(name: member.name, value: value))
+        }
+        return headers
+    }
+
+    /// RFC 9110 §5.6.2.
+    private static func isTokenByte(_ byte: UInt8) -> Bool {
+        (byte | 0x20 >= 0x61 && byte | 0x20 <= 0x7A) || (byte >= 0x30 && byte <= 0x39) || "!#$%&'*+-.^_`|~".utf8.contains(byte)
+    }
+
+    private static func statuses(_ node: ConfigNode) throws(ConfigProblem) -> [Int] {
+        var statuses: [Int] = []
+        // 410 disables the sink and a 2xx acknowledges; neither can be a dead letter.
+        for node in try node.list() {
+            let status = try node.integer(in: 300...599, "a status")
+            guard status != 410 else { throw node.problem("410 disables the sink; it can't make dead letters") }
+            statuses.append(status)
+        }
+        return statuses
+    }
+
+    private static func networks(_ node: ConfigNode) throws(ConfigProblem) -> [String] {
+        let texts = try node.texts()
+        for text in texts where !isNetwork(text) {
+            throw node.problem("expected networks as 10.0.0.0/8 or fd00::/8, found \"\(printable(text))\"")
+        }
+        return texts
+    }
+
+    private static func isNetwork(_ text: String) -> Bool {
+        let parts = text.split(separator: "/", omittingEmptySubsequences: false)
+        guard parts.count == 2, let bits = Int(parts[1]) else { return false }
+        var four = in_addr(), six = in6_addr()
+        if inet_pton(AF_INET, String(parts[0]), &four) == 1 { return (0...32).contains(bits) }
+        return inet_pton(AF_INET6, String(parts[0]), &six) == 1 && (0...128).contains(bits)
+    }
+
+    private static func secretList(_ node: ConfigNode, by author: Author) throws(ConfigProblem) -> [Secret] {
+        var secrets: [Secret] = []
+        for node in try node.list() {
+            let text = try node.text("a secret")
+            switch (text.prefix(4), text.prefix(5), author) {
+            case ("env:", _, .configuration): secrets.append(.environment(String(text.dropFirst(4))))
+            case (_, "file:", .configuration): secrets.append(.file(String(text.dropFirst(5))))
+            case ("env:", _, .caller), (_, "file:", .caller):
+                throw node.problem("env: and file: belong in the gateway's own configuration")
+            default:
+                guard isStandardSecret(text) else {
+                    throw node.problem("expected whsec_ and the base64 of 24 to 64 bytes, or env:NAME, or file:PATH")
+                }
+                secrets.append(.literal(text))
+            }
+        }
+        return secrets
+    }
+
+    /// Standard Webhooks 1.0: `whsec_` and base64 of 24 to 64 bytes.
+    static func isStandardSecret(_ text: String) -> Bool {
+        guard text.hasPrefix("whsec_") else { return false }
+        let encoded = text.dropFirst(6).utf8
+        let digits = encoded.prefix { $0 != UInt8(ascii: "=") }
+        let padding = encoded.count - digits.count
+        guard encoded.count % 4 == 0, padding <= 2, encoded.dropFirst(digits.count).allSatisfy({ $0 == UInt8(ascii: "=") }) else {
+            return false
+        }
+        let areDigits = digits.allSatisfy {
+            ($0 | 0x20 >= 0x61 && $0 | 0x20 <= 0x7A) || ($0 >= 0x30 && $0 <= 0x39) || $0 == 0x2B || $0 == 0x2F
+        }
+        return areDigits && (24...64).contains(encoded.count / 4 * 3 - padding)
+    }
+}
+
+extension SinkDefinition.Retry {
+    fileprivate mutating func read(_ reader: ConfigMapReader) {
+        reader.read("base_ms", into: &base) { (node) throws(ConfigProblem) in try node.duration() }
+        reader.read("factor", into: &factor) { (node) throws(ConfigProblem) in try node.number(in: 1...10) }
+        reader.read("max_ms", into: &max) { (node) throws(ConfigProblem) in try node.duration() }
+        reader.read("jitter", into: &jitter) { (node) throws(ConfigProblem) in try node.number(in: 0...1) }
+        reader.read("max_deliveries", into: &maxDeliveries) { (node) throws(ConfigProblem) in try node.integer(in: 1...1000) }
+        reader.read("max_age_ms", into: &maxAge) { (node) throws(ConfigProblem) in
+            node.isNull ? nil : try node.duration(in: 1...31_536_000_000)
+        }
+        if max < base { reader.object("max_ms", "must be at least base_ms") }
+        reader.finish()
+    }
+}

@@ -1,0 +1,84 @@
+// What a sink is (SINKS.md §1): the same keys in sluice.yaml and in `PUT /v1/sinks/{name}`.
+//
+// `author` matters: one who calls over HTTP has less power than the operator who writes the file.
+
+/// A checked definition of a sink.
+struct SinkDefinition: Sendable, Equatable {
+    /// Who wrote a definition.
+    enum Author: Sendable {
+        case configuration
+        case caller
+    }
+
+    /// Where a group that the sink creates begins.
+    enum Start: Sendable, Equatable {
+        case earliest, latest
+        case id(String)
+    }
+
+    enum Method: String, Sendable, CaseIterable { case post = "POST", put = "PUT", patch = "PATCH" }
+    enum Format: String, Sendable, CaseIterable { case json }
+
+    struct Header: Sendable, Equatable {
+        var name: String
+        var value: String
+    }
+
+    struct Retry: Sendable, Equatable {
+        var base: Duration = .milliseconds(1000)
+        var factor = 2.0
+        var max: Duration = .milliseconds(300_000)
+        /// The share of a delay that may be added to it at random; never taken off.
+        var jitter = 0.2
+        var maxDeliveries = 8
+        /// A message older than this, by its id, is a dead letter; nil: none is.
+        var maxAge: Duration?
+    }
+
+    enum DeadLetter: Sendable, Equatable {
+        /// `{stream}` stands for the stream the message came from.
+        case stream(String)
+        /// Keep retrying for ever.
+        case none
+    }
+
+    enum Secret: Sendable, Equatable {
+        /// `whsec_…`.
+        case literal(String)
+        case environment(String)
+        case file(String)
+    }
+
+    var name: String
+    var streams: [String] = []
+    var group: String
+    var start = Start.latest
+    var url = ""
+    var method = Method.post
+    var headers: [Header] = []
+    var format = Format.json
+    var concurrency = 16
+    var maxHeld = 1000
+    var timeout: Duration = .milliseconds(15_000)
+    var connectTimeout: Duration = .milliseconds(5000)
+    var lease: Duration = .milliseconds(60_000)
+    var retry = Retry()
+    var deadLetter = DeadLetter.stream("{stream}:dlq")
+    var deadLetterOn = [400, 413, 415, 422]
+    /// Newest first; all of them sign.
+    var secrets: [Secret] = []
+    /// CIDRs that may be reached although they are private.
+    var allowNetworks: [String] = []
+
+    init(name: String) {
+        self.name = name
+        group = "sink:\(name)"
+    }
+
+    /// The dead-letter stream of messages of `stream`; nil where there is none.
+    func deadLetterStream(of stream: String) -> String? {
+        guard case .stream(let pattern) = deadLetter else { return nil }
+        guard let place = pattern.firstRange(of: "{stream}") else { return pattern }
+        return pattern[..<place.lowerBound] + stream + pattern[place.upperBound...]
+    }
+}
