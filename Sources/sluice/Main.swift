@@ -1,1 +1,3 @@
+// Placeholder.
+
 @main enum Main { static func main() {} }

@@ -1,3 +1,5 @@
+// The heap of deadlines.
+
 import Testing
 
 @testable import Net

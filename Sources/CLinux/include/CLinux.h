@@ -18,3 +18,13 @@ static inline uint32_t sluice_epollexclusive(void) { return EPOLLEXCLUSIVE; }
 
 // accept4 is declared for _GNU_SOURCE only.
 int sluice_accept(int listener);
+
+// A file descriptor that stands for a process, and a signal through it: it can't hit a stranger who got
+// the number since. glibc 2.36 has wrappers, older ones have not.
+int sluice_pidfd_open(int pid);
+int sluice_pidfd_signal(int pidfd, int signal);
+
+// posix_spawn with what it takes to start a server that outlives us: a session of its own (a Ctrl-C in the
+// terminal is for us), no signal blocked or ignored, nothing to read, `output` as stdout and stderr (appended
+// to), `lent` (or -1) as descriptor 3, and no other descriptor of ours. Returns 0, or an errno.
+int sluice_spawn(const char *path, char *const argv[], char *const envp[], const char *output, int lent, int *pid);
