@@ -1,0 +1,77 @@
+// One request on its way through a handler: what the path named, decoded and checked.
+
+import HTTP
+import Net
+import Redis
+
+struct Call {
+    let request: Request
+    let parameters: PathParameters
+
+    /// Names longer than this are refused: a limit of ours, so that logs, nudges and URLs stay readable.
+    static let nameLimit = 512
+
+    /// The first path parameter of every call below `/v1/streams/`.
+    func stream() throws(Problem) -> StreamName {
+        let name = StreamName(bytes: try decode(0, "stream"))
+        if name.isReserved {
+            throw Problem(.reservedName, "Names that begin with 'sluice:' are the gateway's own.")
+        }
+        return name
+    }
+
+    func group() throws(Problem) -> GroupName { GroupName(bytes: try decode(1, "group")) }
+
+    func consumer() throws(Problem) -> ConsumerName { ConsumerName(bytes: try decode(2, "consumer")) }
+
+    /// The consumer of a call that makes it a holder of messages.
+    func readingConsumer() throws(Problem) -> ConsumerName {
+        let name = try consumer()
+        if name == .unowned {
+            throw Problem(.reservedName, "The consumer 'unowned' holds the messages that nobody holds; read under another name.")
+        }
+        return name
+    }
+
+    /// An entry's ID in the path, e.g. `…/messages/1709251200000-0`.
+    func messageID() throws(Problem) -> StreamID {
+        try decode(1, "id").withEntryID(missingSequence: 0, "id")
+    }
+
+    private func decode(_ index: Int, _ name: String) throws(Problem) -> [UInt8] {
+        let bytes: [UInt8]
+        do { bytes = try percentDecode(parameters[index]) } catch { throw Problem(error) }
+        guard !bytes.isEmpty else { throw .parameter(name, "a name has at least one byte.") }
+        guard bytes.count <= Call.nameLimit else {
+            throw .parameter(name, "a name has at most \(Call.nameLimit) bytes, not \(bytes.count).")
+        }
+        guard !bytes.contains(0) else { throw .parameter(name, "a name holds no NUL byte.") }
+        return bytes
+    }
+
+    func query(_ known: [StaticString] = [], repeatable: [StaticString] = []) throws(Problem) -> QueryParameters {
+        try QueryParameters(request, known, repeatable: repeatable)
+    }
+
+    /// For calls that take no body: one that came anyway is read and ignored only if it is empty.
+    func body(upTo limit: Int? = nil) async throws(Problem) -> UnsafeRawBufferPointer {
+        do { return try await request.body.collected(upTo: limit) } catch { throw Problem(error) }
+    }
+}
+
+extension StreamName {
+    private static let reservedPrefix = Array("sluice:".utf8)
+
+    /// The gateway's own keys: never a user's stream.
+    var isReserved: Bool { bytes.starts(with: StreamName.reservedPrefix) }
+}
+
+extension [UInt8] {
+    /// These bytes as an entry's ID.
+    func withEntryID(missingSequence: UInt64?, _ name: String) throws(Problem) -> StreamID {
+        guard let id = withUnsafeBytes({ StreamID($0, missingSequence: missingSequence) }) else {
+            throw Problem(.invalidID, "\(name): \(quoted) is no ID; it looks like 1709251200000-0.")
+        }
+        return id
+    }
+}

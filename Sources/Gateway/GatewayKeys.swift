@@ -1,0 +1,67 @@
+// The keys and channels in Redis that are the gateway's own. All begin with `sluice:`.
+//
+// What goes with a stream lives in the stream's slot, so that a script may touch both: the tag in braces
+// is a short string of the same slot, since the stream's own name lands elsewhere when it holds braces.
+
+import Redis
+
+enum GatewayKeys {
+    /// Every loop of every gateway hears it: see `Nudge`.
+    static let nudgeChannel: StaticString = "sluice:nudge"
+
+    /// A sorted set, entry ID → the time (ms since 1970) before which no read takes it. An entry without a
+    /// score is due now. The stream's length stands before its name, so that no two pairs share a key.
+    static func due(_ stream: StreamName, _ group: GroupName) -> [UInt8] {
+        var key = Array("sluice:{".utf8)
+        key += HashSlot(of: stream.bytes).tag
+        key += Array("}:due:\(stream.bytes.count):".utf8)
+        key += stream.bytes
+        key.append(UInt8(ascii: ":"))
+        key += group.bytes
+        return key
+    }
+}
+
+/// What Redis' key tracking does not tell, told by PUBLISH: `u` (a group has a new unowned message) or `g`
+/// (the group itself was changed), the stream's length, `:`, the stream, the group.
+struct Nudge: Equatable {
+    enum Kind: UInt8 {
+        case unowned = 0x75  // u
+        case group = 0x67    // g
+    }
+
+    var kind: Kind
+    var stream: StreamName
+    var group: GroupName
+
+    init(_ kind: Kind, _ stream: StreamName, _ group: GroupName) {
+        self.kind = kind
+        self.stream = stream
+        self.group = group
+    }
+
+    /// Nil for what no gateway has sent.
+    init?(payload: UnsafeRawBufferPointer) {
+        guard let first = payload.first, let kind = Kind(rawValue: first),
+            let colon = payload.firstIndex(of: UInt8(ascii: ":")),
+            let length = Int(String(decoding: payload[1..<colon], as: UTF8.self)),
+            length > 0, payload.count > colon + 1 + length
+        else { return nil }
+        let start = colon + 1
+        self.kind = kind
+        stream = StreamName(bytes: Array(payload[start..<(start + length)]))
+        group = GroupName(bytes: Array(payload[(start + length)...]))
+    }
+
+    var payload: [UInt8] {
+        [kind.rawValue] + Array("\(stream.bytes.count):".utf8) + stream.bytes + group.bytes
+    }
+
+    /// Goes into the pipeline behind the command that it tells of.
+    var publish: RedisCommand {
+        var command = RedisCommand("PUBLISH", effect: .write)
+        command.append(literal: GatewayKeys.nudgeChannel)
+        command.append(payload)
+        return command
+    }
+}

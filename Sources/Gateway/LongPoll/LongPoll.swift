@@ -1,0 +1,181 @@
+// Waiting, on one loop: the shell around this loop's `WaitHome`, and the waiters whose connections are here.
+//
+// A waiter and its home may be on different loops of the process; what they say to one another goes by
+// the loops' inboxes, in order. Nothing here is locked. The number of waiters in the process is bounded
+// (`max_waiters`), the one thing all loops share.
+
+import Net
+import Redis
+import Synchronization
+
+/// What loops tell one another about waiting.
+enum LongPollMessage: Sendable {
+    /// To a stream's home.
+    case event(WaitHome.Event)
+    /// To the loop of a waiter.
+    case look(WaiterID)
+    case end(WaiterID, WaitEnd)
+}
+
+/// Waiters of the whole process, and how many there may be.
+final class WaiterCount: Sendable {
+    private let parked = Atomic(0)
+    let limit: Int
+
+    init(limit: Int) { self.limit = limit }
+
+    var current: Int { parked.load(ordering: .relaxed) }
+
+    func enter() -> Bool {
+        guard parked.wrappingAdd(1, ordering: .relaxed).newValue <= limit else {
+            leave()
+            return false
+        }
+        return true
+    }
+
+    func leave() { parked.wrappingSubtract(1, ordering: .relaxed) }
+}
+
+final class LongPoll {
+    /// The ways to the outside, set by the server that owns this.
+    struct Links {
+        /// Brings a message to another loop.
+        var post: (_ loop: Int, LongPollMessage) -> Void
+        /// Has Redis track a stream's key; the answer is the event `.tracked`.
+        var track: (StreamName, WaitHome.TrackID) -> Void
+    }
+
+    struct Counters {
+        var parked = 0
+        var looks = 0
+        var refused = 0
+        var departed = 0
+        var handedBack = 0
+    }
+
+    let index: Int
+    let loopCount: Int
+    let count: WaiterCount
+    var counters = Counters()
+    var links: Links!
+
+    private let loop: EventLoop
+    private var home: WaitHome
+    private var waiters: [WaiterID: Waiter] = [:]
+    private var lastNumber: UInt64 = 0
+    private var isDraining = false
+    private var slowTickTimer: TimerID?
+
+    init(loop: EventLoop, index: Int, loopCount: Int, count: WaiterCount, settings: WaitHome.Settings) {
+        self.loop = loop
+        self.index = index
+        self.loopCount = loopCount
+        self.count = count
+        home = WaitHome(settings: settings)
+    }
+
+    var waiterCount: Int { waiters.count }
+
+    // MARK: For the handlers
+
+    /// Queues up. Every waiter must `leave` or report that it found something.
+    func park(_ key: WaitKey, claims: Bool, until deadline: EventLoop.Instant?) throws(Problem) -> Waiter {
+        guard count.enter() else {
+            counters.refused += 1
+            throw Problem(.tooManyWaiters, "\(count.limit) requests are waiting already (max_waiters).")
+        }
+        counters.parked += 1
+        lastNumber += 1
+        let waiter = Waiter(id: WaiterID(loop: index, number: lastNumber), key: key, deadline: deadline)
+        waiters[waiter.id] = waiter
+        if let deadline { waiter.timer = loop.schedule(at: deadline) { waiter.deliver(.expired) } }
+        if isDraining { waiter.deliver(.draining) }
+        send(.event(.join(waiter.id, key, claims: claims)), to: homeIndex(key.stream))
+        return waiter
+    }
+
+    func leave(_ waiter: Waiter) {
+        guard remove(waiter) else { return }
+        send(.event(.leave(waiter.id)), to: homeIndex(waiter.key.stream))
+    }
+
+    /// What the look came to. Who found something, or the end, has left with it.
+    func report(_ waiter: Waiter, _ look: WaitHome.Look) {
+        switch look.result {
+        case .found, .ended: guard remove(waiter) else { return }
+        case .nothing, .failed: break
+        }
+        send(.event(.looked(waiter.id, look)), to: homeIndex(waiter.key.stream))
+    }
+
+    private func remove(_ waiter: Waiter) -> Bool {
+        guard waiters.removeValue(forKey: waiter.id) != nil else { return false }
+        if let timer = waiter.timer { loop.cancel(timer) }
+        count.leave()
+        return true
+    }
+
+    // MARK: For the server
+
+    func receive(_ message: LongPollMessage) {
+        switch message {
+        case .event(let event): perform(home.handle(event, now: loop.now))
+        case .look(let waiter):
+            counters.looks += 1
+            waiters[waiter]?.deliver(.look)  // One who has left has told its home so.
+        case .end(let waiter, let reason): waiters[waiter]?.deliver(.ended(reason))
+        }
+    }
+
+    /// Redis told of a change (nil: of any key), or may have changed while nobody listened.
+    func invalidated(_ stream: StreamName?) {
+        guard home.waiterCount > 0 else { return }
+        receive(.event(.invalidated(stream)))
+    }
+
+    /// Heard by every loop; only the stream's home has waiters for it.
+    func nudged(_ key: WaitKey) {
+        guard home.waiterCount > 0, homeIndex(key.stream) == index else { return }
+        receive(.event(.nudged(key)))
+    }
+
+    func use(_ settings: WaitHome.Settings) { home.settings = settings }
+
+    /// Everybody gets an empty answer, and so does whoever comes now.
+    func drain() {
+        isDraining = true
+        for waiter in waiters.values { waiter.deliver(.draining) }
+    }
+
+    // MARK: Inside
+
+    private func homeIndex(_ stream: StreamName) -> Int {
+        loopCount == 1 ? 0 : Int(UInt(bitPattern: stream.hashValue) % UInt(loopCount))
+    }
+
+    private func send(_ message: LongPollMessage, to target: Int) {
+        if target == index { receive(message) } else { links.post(target, message) }
+    }
+
+    private func perform(_ actions: [WaitHome.Action]) {
+        for action in actions {
+            switch action {
+            case .track(let stream, let id): links.track(stream, id)
+            case .look(let waiter): send(.look(waiter), to: waiter.loop)
+            case .end(let waiter, let reason): send(.end(waiter, reason), to: waiter.loop)
+            case .wake(let key, let instant):
+                loop.schedule(at: instant) { [unowned self] in receive(.event(.timer(key))) }
+            }
+        }
+        if home.waiterCount > 0 && slowTickTimer == nil { scheduleSlowTick() }
+    }
+
+    /// Ten times a second, while anybody waits here.
+    private func scheduleSlowTick() {
+        slowTickTimer = loop.schedule(at: loop.now + .milliseconds(100)) { [unowned self] in
+            slowTickTimer = nil
+            receive(.event(.slowTick))
+        }
+    }
+}

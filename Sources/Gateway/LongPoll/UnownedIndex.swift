@@ -1,0 +1,44 @@
+// Which groups are known to have no unowned message due, so that the usual read is a plain XREADGROUP.
+//
+// Unknown means: look. A nudge makes a group unknown again, and a broken subscription all of them (a nudge
+// may have been missed). A look that found none counts only if no nudge came since it was sent.
+
+import Net
+
+struct UnownedIndex {
+    /// Groups remembered; past it everything is forgotten, which costs each group one look.
+    static let limit = 100_000
+
+    private var quietUntil: [WaitKey: EventLoop.Instant?] = [:]
+    private var generations = [UInt32](repeating: 0, count: 1024)
+
+    /// Whether a read has to look for unowned messages first.
+    func mayHave(_ key: WaitKey, now: EventLoop.Instant) -> Bool {
+        guard let until = quietUntil[key] else { return true }
+        return until.map { $0 <= now } ?? false
+    }
+
+    /// Taken before a look is sent, handed in with its result.
+    func generation(_ key: WaitKey) -> UInt32 { generations[place(key)] }
+
+    /// A look found none that is due; the next falls due at `due`, nil: there are none at all.
+    mutating func foundNone(_ key: WaitKey, due: EventLoop.Instant?, generation: UInt32) {
+        guard generations[place(key)] == generation else { return }
+        if quietUntil.count >= UnownedIndex.limit { quietUntil = [:] }
+        quietUntil[key] = .some(due)
+    }
+
+    mutating func nudged(_ key: WaitKey) {
+        generations[place(key)] &+= 1
+        quietUntil[key] = nil
+    }
+
+    mutating func forgetAll() {
+        for place in generations.indices { generations[place] &+= 1 }
+        quietUntil = [:]
+    }
+
+    private func place(_ key: WaitKey) -> Int {
+        Int(UInt(bitPattern: key.hashValue) % UInt(generations.count))
+    }
+}

@@ -1,0 +1,53 @@
+// One parked request, on the loop that holds its connection: told to look, or that it is over.
+//
+// The last word stays: once a waiter was told that it is over, a later word to look is not heard.
+
+import Net
+
+final class Waiter {
+    enum Signal: Equatable {
+        /// Read now; then report.
+        case look
+        /// The stream or the group is gone.
+        case ended(WaitEnd)
+        /// Its time is up.
+        case expired
+        /// The client has closed its connection.
+        case gone
+        /// The gateway is shutting down.
+        case draining
+    }
+
+    let id: WaiterID
+    let key: WaitKey
+    /// When it answers at the latest; nil: it may wait for ever.
+    let deadline: EventLoop.Instant?
+
+    private var pending: Signal?
+    private var continuation: UnsafeContinuation<Signal, Never>?
+    var timer: TimerID?
+
+    init(id: WaiterID, key: WaitKey, deadline: EventLoop.Instant?) {
+        self.id = id
+        self.key = key
+        self.deadline = deadline
+    }
+
+    func deliver(_ signal: Signal) {
+        if let continuation {
+            self.continuation = nil
+            continuation.resume(returning: signal)
+        } else if pending == nil || pending == .look {
+            pending = signal
+        }
+    }
+
+    /// Suspends until there is something to do.
+    func next() async -> Signal {
+        if let signal = pending {
+            pending = nil
+            return signal
+        }
+        return await withUnsafeContinuation { continuation = $0 }
+    }
+}

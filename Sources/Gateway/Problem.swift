@@ -1,0 +1,287 @@
+// Everything a client of the gateway can be told went wrong (RFC 9457 problem details).
+//
+// Codes are part of the contract: openapi.yaml lists each one. A handler throws a `Problem`; what the
+// layers below throw is translated here, and nowhere else.
+
+import HTTP
+import Net
+import Redis
+
+/// A stable, machine-readable cause. The raw value is what clients see.
+enum ProblemCode: String, CaseIterable {
+    case invalidRequest = "INVALID_REQUEST"
+    case invalidParameter = "INVALID_PARAMETER"
+    case invalidID = "INVALID_ID"
+    case invalidJSON = "INVALID_JSON"
+    case unauthenticated = "UNAUTHENTICATED"
+    case forbidden = "FORBIDDEN"
+    case forbiddenOrigin = "FORBIDDEN_ORIGIN"
+    case reservedName = "RESERVED_NAME"
+    case notFound = "NOT_FOUND"
+    case streamNotFound = "STREAM_NOT_FOUND"
+    case groupNotFound = "GROUP_NOT_FOUND"
+    case messageNotFound = "MESSAGE_NOT_FOUND"
+    case methodNotAllowed = "METHOD_NOT_ALLOWED"
+    case notAcceptable = "NOT_ACCEPTABLE"
+    case unsupportedMediaType = "UNSUPPORTED_MEDIA_TYPE"
+    case requestTimeout = "REQUEST_TIMEOUT"
+    case notAStream = "NOT_A_STREAM"
+    case idTooSmall = "ID_TOO_SMALL"
+    case groupExists = "GROUP_EXISTS"
+    case tooLarge = "TOO_LARGE"
+    case misdirected = "MISDIRECTED"
+    case tooManyWaiters = "TOO_MANY_WAITERS"
+    case internalError = "INTERNAL"
+    case notSupportedByRedis = "NOT_SUPPORTED_BY_REDIS"
+    case unsupportedHTTPVersion = "UNSUPPORTED_HTTP_VERSION"
+    case redisUnavailable = "REDIS_UNAVAILABLE"
+    case overloaded = "OVERLOADED"
+    case outcomeUnknown = "OUTCOME_UNKNOWN"
+    case redisOutOfMemory = "REDIS_OUT_OF_MEMORY"
+
+    /// The status it usually comes with; a `Problem` may carry another (413, 414 and 431 share a code).
+    var status: Int {
+        switch self {
+        case .invalidRequest, .invalidParameter, .invalidID, .invalidJSON: 400
+        case .unauthenticated: 401
+        case .forbidden, .forbiddenOrigin, .reservedName: 403
+        case .notFound, .streamNotFound, .groupNotFound, .messageNotFound: 404
+        case .methodNotAllowed: 405
+        case .notAcceptable: 406
+        case .requestTimeout: 408
+        case .notAStream, .idTooSmall: 409
+        case .groupExists: 412
+        case .tooLarge: 413
+        case .unsupportedMediaType: 415
+        case .misdirected: 421
+        case .tooManyWaiters: 429
+        case .internalError: 500
+        case .notSupportedByRedis: 501
+        case .redisUnavailable, .overloaded: 503
+        case .outcomeUnknown: 504
+        case .unsupportedHTTPVersion: 505
+        case .redisOutOfMemory: 507
+        }
+    }
+
+    /// A short human-readable summary, the same for every occurrence (RFC 9457 §3.1.3).
+    var title: String {
+        switch self {
+        case .invalidRequest: "Malformed request"
+        case .invalidParameter: "Invalid parameter"
+        case .invalidID: "Invalid ID"
+        case .invalidJSON: "Invalid JSON"
+        case .unauthenticated: "Credentials needed"
+        case .forbidden: "Not allowed"
+        case .forbiddenOrigin: "Foreign origin"
+        case .reservedName: "Reserved name"
+        case .notFound: "No such path"
+        case .streamNotFound: "No such stream"
+        case .groupNotFound: "No such group"
+        case .messageNotFound: "No such message"
+        case .methodNotAllowed: "Method not allowed"
+        case .notAcceptable: "Not acceptable"
+        case .unsupportedMediaType: "Unsupported media type"
+        case .requestTimeout: "The request came too slowly"
+        case .notAStream: "The key holds another type"
+        case .idTooSmall: "ID not above the last"
+        case .groupExists: "The group exists"
+        case .tooLarge: "Too large"
+        case .misdirected: "Not our host"
+        case .tooManyWaiters: "Too many waiters"
+        case .internalError: "Internal error"
+        case .notSupportedByRedis: "Not supported by this Redis"
+        case .unsupportedHTTPVersion: "Unsupported HTTP version"
+        case .redisUnavailable: "Redis is unavailable"
+        case .overloaded: "Overloaded"
+        case .outcomeUnknown: "Outcome unknown"
+        case .redisOutOfMemory: "Redis is out of memory"
+        }
+    }
+
+    /// Whether the very same request may succeed later, without harm if it succeeded before.
+    var isRetryable: Bool {
+        switch self {
+        case .requestTimeout, .tooManyWaiters, .redisUnavailable, .overloaded, .redisOutOfMemory: true
+        default: false
+        }
+    }
+}
+
+struct Problem: Error {
+    var code: ProblemCode
+    var status: Int
+    /// What was wrong, and what would be right.
+    var detail: String
+    var retryable: Bool
+    /// Redis' own line.
+    var redisError: String?
+    /// Where in a body it went wrong: RFC 6901 pointers.
+    var errors: [(pointer: String, detail: String)] = []
+    /// A curl line that works.
+    var hint: String?
+    /// Seconds for `Retry-After`.
+    var retryAfter: Int?
+    /// `Allow`, on a 405.
+    var allow: String?
+    /// Further members, each a name and its JSON.
+    var members: [(name: StaticString, json: String)] = []
+    var closesConnection = false
+
+    init(_ code: ProblemCode, _ detail: String, status: Int? = nil) {
+        self.code = code
+        self.status = status ?? code.status
+        self.detail = detail
+        retryable = code.isRetryable
+        if retryable && code != .requestTimeout { retryAfter = 1 }
+    }
+
+    static func parameter(_ name: String, _ reason: String) -> Problem {
+        Problem(.invalidParameter, "\(name): \(reason)")
+    }
+
+    static func streamNotFound(_ stream: StreamName) -> Problem {
+        Problem(.streamNotFound, "There is no stream \(stream.bytes.quoted); adding a message or creating a group with ?mkstream makes it.")
+    }
+
+    static func groupNotFound(_ group: GroupName, of stream: StreamName) -> Problem {
+        var problem = Problem(.groupNotFound, "The stream \(stream.bytes.quoted) has no group \(group.bytes.quoted); PUT creates it.")
+        problem.hint = "curl -X PUT '…/v1/streams/\(stream.bytes.percentEncoded)/groups/\(group.bytes.percentEncoded)?mkstream'"
+        return problem
+    }
+
+    static func notAStream(_ stream: StreamName) -> Problem {
+        Problem(.notAStream, "The key \(stream.bytes.quoted) holds a type other than a stream.")
+    }
+}
+
+// MARK: Translation
+
+extension Problem {
+    /// Of a Redis failure that the caller has no better words for.
+    init(_ error: RedisError) {
+        switch error {
+        case .unavailable(let reason):
+            self.init(.redisUnavailable, "Redis can't be reached (\(reason.sentence)); nothing was executed.")
+        case .overloaded:
+            self.init(.overloaded, "Too many commands are waiting for Redis already; nothing was executed.")
+        case .outcomeUnknown(.read, let reason):
+            self.init(.redisUnavailable, "Redis did not answer (\(reason.sentence)).")
+        case .outcomeUnknown(.write, let reason):
+            self.init(.outcomeUnknown, "The command was sent and Redis did not answer (\(reason.sentence)): it may have been executed.")
+        case .outcomeUnknown(.consume, let reason):
+            self.init(
+                .outcomeUnknown,
+                "Messages may have been delivered to this consumer without reaching you (\(reason.sentence)); reading with ?id=pending gives them again.")
+        case .reply(let code, let line):
+            self.init(code, line)
+        }
+    }
+
+    private init(_ code: RedisErrorCode, _ line: String) {
+        switch code {
+        case .outOfMemory: self.init(.redisOutOfMemory, "Redis has reached its memory limit; nothing was written.")
+        case .wrongType: self.init(.notAStream, "The key holds a type other than a stream.")
+        case .noGroup: self.init(.groupNotFound, "There is no such stream or group.")
+        case let code where code.meansTryLater:
+            self.init(.redisUnavailable, "Redis refuses commands for now; nothing was executed.")
+        default: self.init(.internalError, "Redis refused a command of the gateway.")
+        }
+        redisError = line
+    }
+
+    /// Of what the HTTP layer could not take.
+    init(_ error: HTTPError) {
+        let code: ProblemCode =
+            switch error.status {
+            case 408: .requestTimeout
+            case 413, 414, 431: .tooLarge
+            case 503: .overloaded
+            case 505: .unsupportedHTTPVersion
+            default: error == .malformedPercentEncoding ? .invalidParameter : .invalidRequest
+            }
+        self.init(code, error.detail, status: error.status)
+        closesConnection = !error.keepsConnection
+    }
+
+    init(_ error: JSONError) {
+        self.init(.invalidJSON, "\(error)")
+    }
+}
+
+extension RedisError.Reason {
+    fileprivate var sentence: String {
+        switch self {
+        case .notConnected(let why): why.isEmpty ? "not connected" : why
+        case .connectionLost(let why): why.isEmpty ? "the connection broke" : "the connection broke: \(why)"
+        case .timedOut: "no answer in time"
+        case .noTracking: "it does not track keys for us"
+        case .closed: "the gateway is shutting down"
+        }
+    }
+}
+
+// MARK: On the wire
+
+extension Problem {
+    func response(requestID: String) -> Response {
+        let body = ByteBuffer(capacity: 512)
+        write(to: body, requestID: requestID)
+        body.append(UInt8(ascii: "\n"))
+        var response = Response(status: status, contentType: "application/problem+json", body: .bytes(body))
+        response.closesConnection = closesConnection
+        if let retryAfter { response.addHeader("Retry-After", String(retryAfter)) }
+        if let allow { response.addHeader("Allow", allow) }
+        if code == .unauthenticated { response.addHeader("WWW-Authenticate", "Bearer realm=\"sluice\"") }
+        return response
+    }
+
+    /// The document as one JSON object. Without a request's ID it is an item of a batch.
+    func write(to body: ByteBuffer, requestID: String?) {
+        body.append(literal: "{\"type\":\"/docs/errors#")
+        body.append(code.rawValue)
+        body.append(literal: "\",\"title\":")
+        body.appendJSON(code.title)
+        body.append(literal: ",\"status\":")
+        body.append(decimal: status)
+        body.append(literal: ",\"detail\":")
+        body.appendJSON(detail)
+        body.append(literal: ",\"code\":\"")
+        body.append(code.rawValue)
+        body.append(literal: "\",\"retryable\":")
+        body.append(retryable ? "true" : "false")
+        if let requestID {
+            body.append(literal: ",\"request_id\":")
+            body.appendJSON(requestID)
+        }
+        if let redisError {
+            body.append(literal: ",\"redis_error\":")
+            body.appendJSON(redisError)
+        }
+        if let hint {
+            body.append(literal: ",\"hint\":")
+            body.appendJSON(hint)
+        }
+        for member in members {
+            body.append(literal: ",\"")
+            body.append(literal: member.name)
+            body.append(literal: "\":")
+            body.append(member.json)
+        }
+        if !errors.isEmpty { writeErrors(to: body) }
+        body.append(UInt8(ascii: "}"))
+    }
+
+    private func writeErrors(to body: ByteBuffer) {
+        body.append(literal: ",\"errors\":[")
+        for (index, error) in errors.enumerated() {
+            if index > 0 { body.append(UInt8(ascii: ",")) }
+            body.append(literal: "{\"pointer\":")
+            body.appendJSON(error.pointer)
+            body.append(literal: ",\"detail\":")
+            body.appendJSON(error.detail)
+            body.append(UInt8(ascii: "}"))
+        }
+        body.append(UInt8(ascii: "]"))
+    }
+}

@@ -1,0 +1,105 @@
+// A consumer's read of new messages where there may be older ones to take first: messages that nobody
+// holds, and messages that others have left idle. One script, because between looking and claiming
+// another reader could take the same message: each must reach exactly one.
+//
+// KEYS  stream, the group's due times
+// ARGV  group, consumer, count, 1 to take unowned ones, idle ms to claim from ("" for none), 1 for NOACK
+// Reply [taken, fresh, due, idle]
+//   taken  rows [id, fields, delivery count, idle ms before, consumer before], in the pending list's order
+//   fresh  entries as XREADGROUP gives them
+//   due    ms until the next unowned message falls due; -1: none waits
+//   idle   ms until the oldest message seen is idle enough; -1: none is pending, or none was asked for
+// A pending message whose entry is gone is acknowledged on the way (6.2 would leave it pending for ever).
+// It looks at no more than 1,000 pending messages of a kind: Redis serves nobody else meanwhile.
+
+import Net
+import Redis
+
+enum TakeScript {
+    static let script = RedisScript(
+        """
+        local stream, due = KEYS[1], KEYS[2]
+        local group, consumer, count = ARGV[1], ARGV[2], tonumber(ARGV[3])
+        local min_idle = tonumber(ARGV[5])
+        local summary = redis.pcall('XPENDING', stream, group)
+        if summary.err then return summary end
+        local time = redis.call('TIME')
+        local now = time[1] * 1000 + math.floor(time[2] / 1000)
+        local taken, next_due, next_idle = {}, -1, -1
+
+        local function take(row)
+          local claimed = redis.call('XCLAIM', stream, group, consumer, 0, row[1])[1]
+          if claimed then
+            taken[#taken + 1] = {row[1], claimed[2], row[4] + 1, row[3], row[2]}
+          else
+            redis.call('XACK', stream, group, row[1])
+          end
+          redis.call('ZREM', due, row[1])
+        end
+
+        local function wait_for_due(id)
+          local score = tonumber(redis.call('ZSCORE', due, id) or 0)
+          if score <= now then return false end
+          if next_due < 0 or score - now < next_due then next_due = score - now end
+          return true
+        end
+
+        local function walk(options, holder, visit)
+          local from, seen = '-', 0
+          while #taken < count and seen < 1000 do
+            local query = {'XPENDING', stream, group}
+            for _, option in ipairs(options) do query[#query + 1] = option end
+            for _, option in ipairs({from, '+', 100, holder}) do query[#query + 1] = option end
+            local rows = redis.call(unpack(query))
+            for _, row in ipairs(rows) do
+              if #taken < count then visit(row) end
+            end
+            if #rows < 100 then return end
+            seen = seen + #rows
+            from = '(' .. rows[#rows][1]
+          end
+        end
+
+        if summary[1] > 0 and ARGV[4] == '1' then
+          walk({}, 'unowned', function(row)
+            if not wait_for_due(row[1]) then take(row) end
+          end)
+        end
+        if summary[1] > 0 and min_idle then
+          walk({}, nil, function(row)
+            if row[3] >= min_idle then
+              if row[2] ~= 'unowned' or not wait_for_due(row[1]) then take(row) end
+            else
+              local left = min_idle - row[3]
+              if next_idle < 0 or left < next_idle then next_idle = left end
+            end
+          end)
+        end
+
+        local fresh = {}
+        if #taken < count then
+          local query = {'XREADGROUP', 'GROUP', group, consumer, 'COUNT', count - #taken}
+          if ARGV[6] == '1' then query[#query + 1] = 'NOACK' end
+          for _, word in ipairs({'STREAMS', stream, '>'}) do query[#query + 1] = word end
+          local reply = redis.call(unpack(query))
+          if reply then fresh = reply[1][2] end
+        end
+        return {taken, fresh, next_due, next_idle}
+        """)
+
+    static func call(
+        _ stream: StreamName, _ group: GroupName, _ consumer: ConsumerName, count: Int, unowned: Bool,
+        minIdle: Duration?, noack: Bool
+    ) -> RedisCommand {
+        var command = script.call(keyCount: 2, effect: .consume)
+        command.appendKey(stream.bytes)
+        command.appendKey(GatewayKeys.due(stream, group))
+        command.append(group.bytes)
+        command.append(consumer.bytes)
+        command.append(decimal: count)
+        command.append(literal: unowned ? "1" : "0")
+        if let minIdle { command.append(decimal: minIdle.milliseconds) } else { command.append(literal: "") }
+        command.append(literal: noack ? "1" : "0")
+        return command
+    }
+}

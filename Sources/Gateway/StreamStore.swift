@@ -1,0 +1,22 @@
+// What the gateway needs of Redis. A command names its keys and its effect, so that whatever stands
+// behind this (one server today, a cluster tomorrow) can pick the connection: no handler knows which.
+//
+// `RedisClient` is the real one. Waiting is a seam of its own: see `KeyWatch`.
+
+import Redis
+
+protocol StreamStore: AnyObject {
+    /// What the server offers; nil while it can't be reached.
+    var features: ServerFeatures? { get }
+
+    /// An error reply is thrown.
+    func send(_ command: RedisCommand) async throws(RedisError) -> RedisReply
+
+    /// Next to one another, answered in order. `tracked`: changes of the first one's keys will be told.
+    func send(_ commands: [RedisCommand], tracked: Bool) async throws(RedisError) -> [Result<RedisReply, RedisError>]
+
+    /// A call of `script`, which is loaded where it is missing.
+    func evaluate(_ script: RedisScript, _ call: RedisCommand) async throws(RedisError) -> RedisReply
+}
+
+extension RedisClient: StreamStore {}

@@ -1,0 +1,49 @@
+// Which of a cluster's 16,384 slots a key lives in, and short tags that land in a given slot.
+
+/// The slot of a key: CRC16 (XMODEM) of its hash tag, else of all of it (Redis Cluster specification, "Hash tags").
+public struct HashSlot: Hashable, Sendable {
+    public static let count = 16_384
+    public let number: UInt16
+
+    public init(of key: [UInt8]) {
+        number = UInt16(HashSlot.crc16(HashSlot.hashed(key)) % UInt16(HashSlot.count))
+    }
+
+    /// A short string whose slot is this one: put in braces, it makes a key of ours live beside a user's
+    /// key, whatever braces that holds itself.
+    public var tag: [UInt8] { HashSlot.tags[Int(number)] }
+
+    private static func hashed(_ key: [UInt8]) -> ArraySlice<UInt8> {
+        guard let open = key.firstIndex(of: UInt8(ascii: "{")),
+            let close = key[(open + 1)...].firstIndex(of: UInt8(ascii: "}")), close > open + 1
+        else { return key[...] }
+        return key[(open + 1)..<close]
+    }
+
+    /// Numbers in decimal cover all slots before 200,000; made once, in a few milliseconds, when first asked.
+    private static let tags: [[UInt8]] = {
+        var tags = [[UInt8]](repeating: [], count: count)
+        var missing = count
+        var number = 0
+        while missing > 0 {
+            let tag = Array(String(number, radix: 36).utf8)
+            let slot = Int(crc16(tag[...]) % UInt16(count))
+            if tags[slot].isEmpty {
+                tags[slot] = tag
+                missing -= 1
+            }
+            number += 1
+        }
+        return tags
+    }()
+
+    private static let table: [UInt16] = (0..<256).map { index in
+        (0..<8).reduce(UInt16(index) << 8) { crc, _ in
+            crc & 0x8000 != 0 ? crc << 1 ^ 0x1021 : crc << 1
+        }
+    }
+
+    private static func crc16(_ bytes: ArraySlice<UInt8>) -> UInt16 {
+        bytes.reduce(0) { crc, byte in crc << 8 ^ table[Int(UInt8(crc >> 8) ^ byte)] }
+    }
+}
