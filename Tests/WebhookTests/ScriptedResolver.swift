@@ -7,26 +7,20 @@ import Synchronization
 enum ScriptedResolver {
     private static let state = Mutex((isHeld: false, under: 0))
 
-    /// While true, look-ups of `slow….test` do not end.
+    /// While true, look-ups of `slow….test` take two seconds.
     static func hold(_ isHeld: Bool) { state.withLock { $0.isHeld = isHeld } }
     static var under: Int { state.withLock { $0.under } }
-
-    /// Ends a hold after two seconds, whatever the loop's thread is stuck in.
-    static func releaseLater() {
-        var thread = pthread_t()
-        pthread_create(&thread, nil, { _ in
-            for _ in 0..<200 where state.withLock({ $0.isHeld }) { usleep(10_000) }
-            hold(false)
-            return nil
-        }, nil)
-        pthread_detach(thread)
-    }
 
     fileprivate static func answer(_ name: String) -> Result {
         switch name.prefix(while: { !$0.isNumber && $0 != "." }) {
         case "slow":
             state.withLock { $0.under += 1 }
-            while state.withLock({ $0.isHeld }) { usleep(1000) }
+            // Two seconds at most: a loop that is stuck in a join must come out and fail.
+            var rounds = 2000
+            while rounds > 0 && state.withLock({ $0.isHeld }) {
+                usleep(1000)
+                rounds -= 1
+            }
             state.withLock { $0.under -= 1 }
             return .address("127.0.0.1")
         case "here", "inner": return .address("127.0.0.1")
@@ -38,8 +32,7 @@ enum ScriptedResolver {
     fileprivate enum Result { case address(String), failure(Int32) }
 
     typealias Call = @convention(c) (
-        UnsafePointer<CChar>?, UnsafePointer<CChar>?, UnsafePointer<addrinfo>?,
-        UnsafeMutablePointer<UnsafeMutablePointer<addrinfo>?>?
+        UnsafeRawPointer?, UnsafeRawPointer?, UnsafeRawPointer?, UnsafeMutableRawPointer?
     ) -> Int32
 
     /// The C library's own: RTLD_NEXT is -1.
@@ -51,14 +44,14 @@ enum ScriptedResolver {
     }()
 }
 
+/// Public, so that the dynamic linker sees it; untyped, so that Glibc need not be imported publicly.
 @_cdecl("getaddrinfo") public func scriptedGetaddrinfo(
-    _ node: UnsafePointer<CChar>?, _ service: UnsafePointer<CChar>?, _ hints: UnsafePointer<addrinfo>?,
-    _ result: UnsafeMutablePointer<UnsafeMutablePointer<addrinfo>?>?
+    _ node: UnsafeRawPointer?, _ service: UnsafeRawPointer?, _ hints: UnsafeRawPointer?, _ result: UnsafeMutableRawPointer?
 ) -> Int32 {
-    guard let node, String(cString: node).hasSuffix(".test") else {
+    guard let name = node.map({ String(cString: $0.assumingMemoryBound(to: UInt8.self)) }), name.hasSuffix(".test") else {
         return ScriptedResolver.library(node, service, hints, result)
     }
-    switch ScriptedResolver.answer(String(cString: node)) {
+    switch ScriptedResolver.answer(name) {
     case .address(let text): return ScriptedResolver.library(text, service, hints, result)
     case .failure(let code): return code
     }
