@@ -145,7 +145,7 @@ extension Config {
             let parts = argument.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
             let flag = parts.first ?? ""
             func refused(_ reason: String) -> ConfigError {
-                ConfigError(problems: [ConfigProblem(place: ConfigPlace(source: printable(flag)), key: "", reason: reason)])
+                ConfigError(problems: [ConfigProblem(place: ConfigPlace(source: printable(flag)), key: "", reason: reason)], isUsage: true)
             }
             let option = ConfigOption.all.first { $0.flag == flag }
             guard option != nil || flag == "--config" else {
