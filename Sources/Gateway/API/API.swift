@@ -85,25 +85,25 @@ extension API {
     /// A buffer for a reply's body, borrowed from the loop.
     func newBody() -> ByteBuffer { loop.buffers.take() }
 
-    func json(_ status: Int = 200, _ body: ByteBuffer) -> Response {
+    func json(_ body: ByteBuffer, status: Int = 200) -> Response {
         body.append(UInt8(ascii: "\n"))
         return Response(status: status, contentType: "application/json", body: .bytes(body))
     }
 
-    func json(_ status: Int = 200, literal: StaticString) -> Response {
+    func json(literal: StaticString, status: Int = 200) -> Response {
         let body = newBody()
         body.append(literal: literal)
-        return json(status, body)
+        return json(body, status: status)
     }
 
     /// `{"name":number}`
-    func json(_ status: Int = 200, _ name: StaticString, _ number: Int64) -> Response {
+    func json(_ name: StaticString, _ number: Int64, status: Int = 200) -> Response {
         let body = newBody()
         body.append(literal: "{\"")
         body.append(literal: name)
         body.append(literal: "\":")
         body.append(decimal: number)
         body.append(UInt8(ascii: "}"))
-        return json(status, body)
+        return json(body, status: status)
     }
 }

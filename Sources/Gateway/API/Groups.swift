@@ -69,7 +69,7 @@ extension API {
         body.append(literal: created ? "{\"created\":true,\"last_delivered_id\":" : "{\"created\":false,\"last_delivered_id\":")
         body.appendJSON(string: row.lastDeliveredID)
         body.append(UInt8(ascii: "}"))
-        return json(created ? 201 : 200, body)
+        return json(body, status: created ? 201 : 200)
     }
 
     /// `PATCH /v1/streams/{s}/groups/{g}`
@@ -151,7 +151,7 @@ private struct GroupChange {
             switch name {
             case "id":
                 let text = try reader.string().bytes()
-                do { position = try text.groupPosition("id") } catch { return error }
+                do throws(Problem) { position = try text.groupPosition("id") } catch { return error }
             default: entriesRead = Int64(try reader.integer())
             }
             return nil

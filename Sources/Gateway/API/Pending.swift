@@ -124,7 +124,7 @@ extension Call {
             while try reader.nextElement() {
                 let text = try reader.string().bytes()
                 guard ids.count < limits.ids else { return Problem(.tooLarge, "At most \(limits.ids) IDs a call.") }
-                do { ids.append(try text.entryID("/ids/\(ids.count)")) } catch { return error }
+                do throws(Problem) { ids.append(try text.entryID("/ids/\(ids.count)")) } catch { return error }
             }
             return nil
         }

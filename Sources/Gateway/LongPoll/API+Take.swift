@@ -57,7 +57,8 @@ extension API {
             read.stream, read.group, read.consumer, count: count, unowned: read.takesUnowned,
             minIdle: read.claimMinIdle, noack: read.noAck)
         let reply = try await store.evaluate(TakeScript.script, call)
-        guard var (taken, fresh, due, idle) = reply.takenParts else { return }
+        guard let (takenRows, freshEntries, due, idle) = reply.takenParts else { return }
+        var (taken, fresh) = (takenRows, freshEntries)
         let found = taken.remaining + fresh.remaining
         writeTaken(&taken, read, into: body, &batch)
         writeFresh(&fresh, read, into: body, &batch)
