@@ -17,6 +17,12 @@ extension Config {
                 object(key, "is for the private Redis, and redis names another; leave one of them out")
             }
         }
+        if places["limits.max_connections"] != nil, Limits.descriptorBound(limits.connections) < limits.connections {
+            object(
+                "limits.max_connections",
+                "the process may only have \(Limits.descriptorBound(.max) + Limits.ownDescriptors) files open, and keeps "
+                    + "\(Limits.ownDescriptors) of them; raise ulimit -n")
+        }
         for token in tokens {
             switch token.secret {
             case .environment(let name) where environment[name]?.isEmpty != false:

@@ -14,7 +14,10 @@ extension Config {
         let fromArguments = try argumentValues(arguments)
         let fromEnvironment = try environmentValues(environment)
         var config = Config()
-        config.dataDirectory = (environment["XDG_STATE_HOME"] ?? "\(environment["HOME"] ?? ".")/.local/state") + "/sluice"
+        let home = environment["HOME"] ?? "."
+        // Only an absolute path counts (XDG Base Directory Specification).
+        let state = environment["XDG_STATE_HOME"].flatMap { $0.hasPrefix("/") ? $0 : nil } ?? home + "/.local/state"
+        config.dataDirectory = state + "/sluice"
         var problems: [ConfigProblem] = []
 
         let path = fromArguments["config"] ?? fromEnvironment["config"]
@@ -23,6 +26,7 @@ extension Config {
             guard let node = fromArguments[option.name] ?? fromEnvironment[option.name] else { continue }
             config.set(option, node, &problems)
         }
+        if config.dataDirectory.hasPrefix("~/") { config.dataDirectory = home + config.dataDirectory.dropFirst() }
         problems += config.contradictions(environment)
         guard problems.isEmpty else { throw ConfigError(problems: problems) }
         return config
