@@ -77,7 +77,9 @@ extension Config {
             let parts = option.key.split(separator: ".").map(String.init)
             var owner = reader
             if parts.count > 1 {
-                if sections[parts[0]] == nil, let section = reader.take(parts[0]) { sections[parts[0]] = ConfigMapReader(section) }
+                if sections[parts[0]] == nil, let section = reader.take(parts[0]) {
+                    sections[parts[0]] = ConfigMapReader(section)
+                }
                 guard let section = sections[parts[0]] else { continue }
                 owner = section
             }
@@ -97,7 +99,8 @@ extension Config {
             for node in try node.list() {
                 do throws(ConfigError) {
                     let token = try TokenDefinition.parse(node)
-                    if tokens.contains(where: { $0.name == token.name }) { problems.append(node.problem("two tokens of one name")) }
+                    let isKnown = tokens.contains { $0.name == token.name }
+                    if isKnown { problems.append(node.problem("two tokens of one name")) }
                     tokens.append(token)
                 } catch {
                     problems += error.problems
@@ -210,8 +213,13 @@ enum ConfigFile {
         defer { close(file) }
         var bytes: [UInt8] = []
         while bytes.count < 16 << 20 {
-            let part = [UInt8](unsafeUninitializedCapacity: 65536) { $1 = max(Glibc.read(file, $0.baseAddress, 65536), 0) }
-            if part.isEmpty { return bytes }
+            var count = 0
+            let part = [UInt8](unsafeUninitializedCapacity: 65536) { space, used in
+                count = Glibc.read(file, space.baseAddress, 65536)
+                used = max(count, 0)
+            }
+            if count < 0 { return nil }  // A directory, for one.
+            if count == 0 { return bytes }
             bytes += part
         }
         errno = EFBIG

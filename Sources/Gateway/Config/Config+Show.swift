@@ -30,7 +30,8 @@ extension Config {
         let defaults = Config()
         let groups: [(String, [ConfigOption])] = [
             ("LISTENING", ConfigOption.listening), ("REDIS", ConfigOption.redis), ("READING", ConfigOption.reading),
-            ("ACCESS", ConfigOption.access), ("LOGGING", ConfigOption.logging), ("LIMITS (in sluice.yaml under limits:)", ConfigOption.limits),
+            ("ACCESS", ConfigOption.access), ("LOGGING", ConfigOption.logging),
+            ("LIMITS (in sluice.yaml under limits:)", ConfigOption.limits),
         ]
         return groups.map { title, options in
             ([title] + options.map { helpLines($0, of: defaults) }).joined(separator: "\n")

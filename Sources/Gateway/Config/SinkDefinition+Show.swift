@@ -9,17 +9,17 @@ extension SinkDefinition {
             "jitter: \(retry.jitter)", "max_deliveries: \(retry.maxDeliveries)",
             "max_age_ms: \(retry.maxAge.map { "\($0.wholeMilliseconds)" } ?? "null")",
         ]
-        let keys = [
+        var keys = [
             "streams: \(list(streams))", "group: \(ConfigOption.quoted(group))", "start: \(startText)",
             "url: \(ConfigOption.quoted(url))", "method: \(method.rawValue)", "format: \(format.rawValue)",
             "concurrency: \(concurrency)", "max_held: \(maxHeld)", "timeout_ms: \(timeout.wholeMilliseconds)",
             "connect_timeout_ms: \(connectTimeout.wholeMilliseconds)", "lease_ms: \(lease.wholeMilliseconds)",
             "retry: {\(retryKeys.joined(separator: ", "))}", "dead_letter: \(deadLetterText)",
             "dead_letter_on: \(list(deadLetterOn.map(String.init)))", "allow_networks: \(list(allowNetworks))",
-            // Values of headers may be credentials, as those of Authorization are.
-            "# headers, values not shown: \(headers.map { printable($0.name) }.joined(separator: ", "))",
-            "# secrets, not shown: \(secrets.count)",
         ]
+        // A header's value may be a credential, as Authorization's is.
+        if !headers.isEmpty { keys.append("# headers, values not shown: \(headers.map { printable($0.name) }.joined(separator: ", "))") }
+        if !secrets.isEmpty { keys.append("# secrets, not shown: \(secrets.count)") }
         return ["  \(name):"] + keys.map { "    " + $0 }
     }
 
