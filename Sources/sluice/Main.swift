@@ -29,8 +29,18 @@ struct Sluice: ParsableCommand {
     static func main() {
         // Before any thread is made: all of them inherit it, and signals become events of a loop.
         Signals.block([SIGTERM, SIGINT])
+        raiseDescriptorLimit()
         main(nil)
     }
+}
+
+/// As many files as we may have: the soft limit, mostly 1,024, is only a courtesy to programs that use select(2).
+private func raiseDescriptorLimit() {
+    var limit = rlimit()
+    let files = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
+    guard getrlimit(files, &limit) == 0 else { return }
+    limit.rlim_cur = limit.rlim_max
+    setrlimit(files, &limit)
 }
 
 /// Says why on stderr, and ends with `code`.

@@ -102,4 +102,36 @@ struct ConfigSinkTests {
             #expect(throws: ConfigError.self) { try SinkDefinition.parse(name: name, .parse(yaml: least, source: "f"), by: .caller) }
         }
     }
+
+    @Test func `JSON is read as YAML is`() throws {
+        let json = #"""
+            {"streams":["a"],"url":"http://h/","start":"earliest","headers":{"X":"1"},"dead_letter":null,"concurrency":3,
+             "retry":{"factor":1.5,"base_ms":5},"dead_letter_on":[400],"secrets":["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"]}
+            """#
+        func parsed(_ text: String) throws -> ConfigNode {
+            try Array(text.utf8).withUnsafeBytes { try ConfigNode.parse(json: $0, source: "request body") }
+        }
+        let yaml = """
+            {streams: [a], url: "http://h/", start: earliest, headers: {X: "1"}, dead_letter: null, concurrency: 3,
+             retry: {factor: 1.5, base_ms: 5}, dead_letter_on: [400], secrets: [whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw]}
+            """
+        #expect(try SinkDefinition.parse(name: "s", parsed(json), by: .caller) == sink(yaml, by: .caller))
+        let wrong = #"{"streams":["a"],"url":"http://h/","url":"http://i/","retry":{"factor":"2"},"timeout_ms":1.5}"#
+        let error = #expect(throws: ConfigError.self) { try SinkDefinition.parse(name: "s", parsed(wrong), by: .caller) }
+        #expect(
+            error?.description == """
+                request body: url: given twice
+                request body: timeout_ms: expected whole milliseconds from 1 to 3600000, found "1.5"
+                request body: retry.factor: expected a number from 1.0 to 10.0, found the text "2"
+                """)
+    }
+
+    @Test func `the effective definition reads back as itself and shows no secret`() throws {
+        let yaml = least + "start: earliest\ndead_letter: \"x:{stream}\"\nretry: {max_age_ms: 7000}\nallow_networks: [\"fd00::/8\"]"
+        let one = try sink(yaml)
+        let lines = one.yamlLines.dropFirst().map { $0.dropFirst(4) }.joined(separator: "\n")
+        #expect(try sink(lines) == one)
+        let secretive = try sink(least + "headers: {Authorization: hush}\nsecrets: [whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw]")
+        #expect(!secretive.yamlLines.joined().contains("hush") && !secretive.yamlLines.joined().contains("MfKQ"))
+    }
 }

@@ -57,6 +57,13 @@ struct ConfigTests {
         #expect(config.places["poll_ms"]?.line == 3)
     }
 
+    @Test func `the data directory follows the XDG specification`() throws {
+        #expect(try load("", [], ["XDG_STATE_HOME": "/s", "HOME": "/h"]).dataDirectory == "/s/sluice")
+        #expect(try load("", [], ["XDG_STATE_HOME": "s", "HOME": "/h"]).dataDirectory == "/h/.local/state/sluice")
+        #expect(try load("", [], ["HOME": "/h"]).dataDirectory == "/h/.local/state/sluice")
+        #expect(try load("data_dir: ~/d", [], ["HOME": "/h"]).dataDirectory == "/h/d")
+    }
+
     @Test func `flags and lists can be given in one word`() throws {
         let config = try load(
             "", ["--log-requests", "--allowed-origins", "https://a.example,https://b.example"], ["SLUICE_ALLOWED_HOSTS": "x.local"])
@@ -78,6 +85,8 @@ struct ConfigTests {
         ("host: {}", "host: expected text, found a map"), ("[]", "expected a map"), ("port: 1\nport: 2", "given twice: port"),
         ("port: [", "not YAML"), ("a:\n\tb: 1", "not YAML"), ("limits: 5", "limits: expected a map"),
         ("redis: localhost:6379", "redis: expected a URL as redis://"),
+        ("allowed_origins: [https://a.example/]", "expected origins as"), ("allowed_origins: '*'", "expected origins as"),
+        ("limits: {max_connections: 999999999}", "limits.max_connections: the process may only have"),
     ])
     func `a refusal names the key, the line and the cure`(yaml: String, words: String) throws {
         let text = try refusal(yaml)

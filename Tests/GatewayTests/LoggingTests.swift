@@ -26,8 +26,8 @@ struct LoggingTests {
         #expect(String(decoding: buffer.bytes, as: UTF8.self) == text)
     }
 
-    @Test func `dates agree with the C library over two centuries`() {
-        for day in stride(from: 0, to: 73_050, by: 1) {
+    @Test func `dates agree with the C library over two centuries, a day in seven`() {
+        for day in stride(from: 0, to: 73_050, by: 7) {
             var seconds = time_t(day) * 86_400, parts = tm()
             gmtime_r(&seconds, &parts)
             let buffer = ByteBuffer()

@@ -21,10 +21,7 @@ extension Config {
                 + "streams: [\($0.streams.map(ConfigOption.quoted).joined(separator: ", "))]}  # secret not shown"
         }
         if !sinks.isEmpty { lines.append("sinks:") }
-        lines += sinks.map {
-            "  \($0.name): {streams: [\($0.streams.map(ConfigOption.quoted).joined(separator: ", "))], "
-                + "url: \(ConfigOption.quoted($0.url)), group: \(ConfigOption.quoted($0.group))}  # \($0.secrets.count) secrets not shown"
-        }
+        lines += sinks.flatMap(\.yamlLines)
         return lines.joined(separator: "\n") + "\n"
     }
 
@@ -33,7 +30,8 @@ extension Config {
         let defaults = Config()
         let groups: [(String, [ConfigOption])] = [
             ("LISTENING", ConfigOption.listening), ("REDIS", ConfigOption.redis), ("READING", ConfigOption.reading),
-            ("ACCESS", ConfigOption.access), ("LOGGING", ConfigOption.logging), ("LIMITS (in sluice.yaml under limits:)", ConfigOption.limits),
+            ("ACCESS", ConfigOption.access), ("LOGGING", ConfigOption.logging),
+            ("LIMITS (in sluice.yaml under limits:)", ConfigOption.limits),
         ]
         return groups.map { title, options in
             ([title] + options.map { helpLines($0, of: defaults) }).joined(separator: "\n")
