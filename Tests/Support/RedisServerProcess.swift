@@ -81,7 +81,12 @@ package final class RedisServerProcess {
     /// What another client says: sends one command on a connection of its own, and returns the beginning of the
     /// answer as it came over the wire. Blocks.
     @discardableResult
-    package func run(_ words: String...) throws -> String {
+    package func run(_ first: String, _ rest: String...) throws -> String {
+        try run([first] + rest)
+    }
+
+    @discardableResult
+    package func run(_ words: [String]) throws -> String {
         let socket = try connectBlocking()
         defer { Glibc.close(socket) }
         let command = "*\(words.count)\r\n" + words.map { "$\($0.utf8.count)\r\n\($0)\r\n" }.joined()

@@ -51,6 +51,11 @@ package final class ScriptedRedis {
         conversations = []
     }
 
+    /// From now on takes nothing more off its connections: the kernel's buffers fill up.
+    package func stopReading() {
+        for conversation in conversations { conversation.isReading = false }
+    }
+
     /// Says something unasked on the `index`-th connection.
     package func say(_ text: String, on index: Int) {
         conversations.first { $0.index == index }?.write(Array(text.utf8))
@@ -94,6 +99,7 @@ private final class Conversation: Pollable {
     private var socket: Socket?
     private var registration: Registration?
     private var input: [UInt8] = []
+    var isReading = true
 
     init(_ descriptor: Int32, index: Int, of server: ScriptedRedis, on loop: EventLoop) {
         self.index = index
@@ -117,6 +123,7 @@ private final class Conversation: Pollable {
     }
 
     func ready(_ events: Readiness) {
+        guard isReading else { return }
         let room = UnsafeMutableRawBufferPointer.allocate(byteCount: 64 << 10, alignment: 1)
         defer { room.deallocate() }
         // A broken socket is one that has ended.
