@@ -48,7 +48,11 @@ final class Bench: @unchecked Sendable {
         }
     }
 
-    func wait(_ condition: () -> Bool) -> Bool { loop.run(until: condition) }
+    /// The last job of a task comes after what it was waited for: a loop dropped before that leaks it.
+    func wait(_ condition: () -> Bool) -> Bool {
+        defer { loop.runUntilIdle() }
+        return loop.run(until: condition)
+    }
 
     var finished: Int { results.count }
 

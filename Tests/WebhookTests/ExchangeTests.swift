@@ -252,4 +252,16 @@ import Testing
         #expect(try bench.post(bench.request()).failure == .cancelled)
         #expect(bench.client.counters.openSockets == 0)
     }
+
+    @Test func `a client goes with its last owner, kept connections and all`() throws {
+        weak var client: WebhookClient?
+        do {
+            let bench = try Bench()
+            client = bench.client
+            bench.receiver.script = { [.send(ScriptedReceiver.ok)] + ($0.connection % 2 == 0 ? [.close] : []) }
+            for _ in 0..<5 { _ = try bench.postAll((0..<20).map { _ in bench.request() }) }
+            #expect(bench.client.counters.inFlight == 0)
+        }
+        #expect(client == nil)
+    }
 }
