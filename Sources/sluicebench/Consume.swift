@@ -1,0 +1,3 @@
+// x
+import ArgumentParser
+struct Consume: ParsableCommand { func run() throws {} }

@@ -1,0 +1,3 @@
+// x
+import ArgumentParser
+struct LongPoll: ParsableCommand { func run() throws {} }

@@ -1,0 +1,3 @@
+// x
+import ArgumentParser
+struct Sink: ParsableCommand { func run() throws {} }

@@ -1,0 +1,3 @@
+// x
+import ArgumentParser
+struct Startup: ParsableCommand { func run() throws {} }
