@@ -37,7 +37,7 @@ final class LoadClient {
     func run(for length: Duration) -> Round {
         let clock = loop.clock
         let start = clock.now
-        for connection in connections { begin(connection) }
+        begin()
         _ = loop.run(atMost: length) { busy == 0 }
         round.elapsed = clock.now - start
         let result = round
@@ -48,11 +48,17 @@ final class LoadClient {
         return final
     }
 
+    /// Sends each connection's first request, and leaves the running to the caller.
+    func begin() {
+        for connection in connections { begin(connection) }
+    }
+
     func close() {
+        isOver = true
         for connection in connections { connection.close() }
     }
 
-    fileprivate func begin(_ connection: LoadConnection) {
+    private func begin(_ connection: LoadConnection) {
         guard !isOver, next(connection.number, nil, connection.output) else { return }
         busy += 1
         connection.send()

@@ -63,7 +63,7 @@ final class Bench {
     static func find(_ program: String) -> String? {
         let path = getenv("PATH").map { String(cString: $0) } ?? "/usr/bin:/bin"
         // Debian keeps nginx where a user's PATH does not look.
-        for folder in path.split(separator: ":") + ["/usr/sbin"] where access("\(folder)/\(program)", X_OK) == 0 {
+        for folder in (path + ":/usr/sbin").split(separator: ":") where access("\(folder)/\(program)", X_OK) == 0 {
             return "\(folder)/\(program)"
         }
         return nil
@@ -75,10 +75,10 @@ final class Bench {
         return try Server("redis", path, ["--port", "\(port)", "--bind", "127.0.0.1", "--save", "", "--dir", folder], port: port, in: self)
     }
 
-    func sluice(_ options: CommonOptions, redis: Server) throws -> Server {
+    func sluice(_ options: CommonOptions, redis: Server, more: [String] = []) throws -> Server {
         guard access(options.sluice, X_OK) == 0 else { throw BenchError.missing(options.sluice) }
         let port = try freePort()
-        return try Server("sluice", options.sluice, Bench.arguments(options, port: port, redis: redis), port: port, in: self)
+        return try Server("sluice", options.sluice, Bench.arguments(options, port: port, redis: redis) + more, port: port, in: self)
     }
 
     static func arguments(_ options: CommonOptions, port: UInt16, redis: Server) -> [String] {
@@ -94,7 +94,7 @@ final class Bench {
             "http_port":\(port),"threads":\(threads),"daemonize":false,"database":0,"acl":[],"verbosity":1,\
             "logfile":"\(folder)/webdis.out"}
             """
-        try writeFile(folder + "/webdis.json", configuration)
+        try write(folder + "/webdis.json", configuration)
         return try Server("webdis", path, [folder + "/webdis.json"], port: port, in: self)
     }
 
@@ -113,7 +113,7 @@ final class Bench {
             }
 
             """
-        try writeFile(folder + "/nginx.conf", configuration)
+        try write(folder + "/nginx.conf", configuration)
         return try Server("nginx", path, ["-c", folder + "/nginx.conf", "-e", folder + "/nginx.err"], port: port, in: self)
     }
 
@@ -123,11 +123,11 @@ final class Bench {
         return socket.address.port
     }
 
-    private func writeFile(_ path: String, _ text: String) throws {
+    func write(_ path: String, _ text: String) throws {
         let file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
         guard file >= 0 else { throw SystemError("open") }
         defer { close(file) }
         let bytes = Array(text.utf8)
-        guard write(file, bytes, bytes.count) == bytes.count else { throw SystemError("write") }
+        guard Glibc.write(file, bytes, bytes.count) == bytes.count else { throw SystemError("write") }
     }
 }
