@@ -52,7 +52,7 @@ package enum BareCurlLoop {
                     running += 1
                 }
             }
-            curl_multi_poll(multi, nil, 0, 1000, nil)
+            if running > 0 { curl_multi_poll(multi, nil, 0, 1000, nil) }
         }
         return (delivered, failed)
     }

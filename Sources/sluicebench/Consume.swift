@@ -69,12 +69,7 @@ struct Consume: ParsableCommand {
             return true
         }
         defer { client.close() }
-        let meter = CPUMeter([server.pid, redis.pid])
-        var round = client.run(for: options.length)
-        let cpu = meter.perRequest(round.requests)
-        round.cpu = cpu[0]
-        round.redisCPU = cpu[1]
-        return round
+        return client.run(for: options.length, server: server, redis: redis)
     }
 }
 
@@ -112,7 +107,7 @@ private struct WebdisConsumer: Consumer {
     func read(_ number: Int, _ output: ByteBuffer) {
         let digits = number > 999 ? 4 : number > 99 ? 3 : number > 9 ? 2 : 1
         output.append(literal: "POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: ")
-        output.append(decimal: 8 + 40 + 13 + digits)
+        output.append(decimal: 8 + 40 + 12 + digits + 3)
         output.append(literal: "\r\n\r\nEVALSHA/")
         output.append(script)
         output.append(literal: "/1/bench/g/c")

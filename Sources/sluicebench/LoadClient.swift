@@ -45,7 +45,19 @@ final class LoadClient {
         if !loop.run(atMost: .seconds(10), until: { busy == 0 }) { round.failed += busy }
         var final = result
         final.failed = round.failed
+        final.firstFailure = round.firstFailure
         return final
+    }
+
+    /// The same, with what it cost the server, its Redis and this client.
+    func run(for length: Duration, server: Server, redis: Server) -> Round {
+        let meter = CPUMeter([server.pid, redis.pid, getpid()])
+        var round = run(for: length)
+        let cpu = meter.perRequest(round.requests)
+        round.cpu = cpu[0]
+        round.redisCPU = cpu[1]
+        round.clientCPU = cpu[2]
+        return round
     }
 
     /// Sends each connection's first request, and leaves the running to the caller.
@@ -65,7 +77,12 @@ final class LoadClient {
     }
 
     fileprivate func finished(_ connection: LoadConnection, status: Int, body: UnsafeRawBufferPointer, took: Duration) {
-        if status / 100 == 2 { round.requests += 1 } else { round.failed += 1 }
+        if status / 100 == 2 {
+            round.requests += 1
+        } else {
+            round.failed += 1
+            if round.firstFailure == nil { round.firstFailure = "\(status) " + String(decoding: body.prefix(300), as: UTF8.self) }
+        }
         round.latencies.append(UInt32(clamping: Int64(took.inSeconds * 1e6)))
         let answer = Answer(connection: connection.number, status: status, body: body)
         if next(connection.number, answer, connection.output) && !isOver {
@@ -77,6 +94,7 @@ final class LoadClient {
 
     fileprivate func broke(_ connection: LoadConnection) {
         round.failed += 1
+        if round.firstFailure == nil { round.firstFailure = "the connection broke" }
         busy -= 1
     }
 }

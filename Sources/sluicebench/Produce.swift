@@ -52,12 +52,7 @@ struct Produce: ParsableCommand {
             return true
         }
         defer { client.close() }
-        let meter = CPUMeter([server.pid, redis.pid])
-        var round = client.run(for: options.length)
-        let cpu = meter.perRequest(round.requests)
-        round.cpu = cpu[0]
-        round.redisCPU = cpu[1]
-        return round
+        return client.run(for: options.length, server: server, redis: redis)
     }
 
     /// Its requests are chosen by number, not by time: about as many as one round of the others.

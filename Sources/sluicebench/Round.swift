@@ -12,6 +12,10 @@ struct Round {
     /// CPU a request, in microseconds; nil where it was not measured.
     var cpu: Double?
     var redisCPU: Double?
+    /// What this program spent, which the servers did not have.
+    var clientCPU: Double?
+    /// The status and the beginning of the body of the first request that failed.
+    var firstFailure: String?
     /// What peers print themselves.
     var reportedRate: Double?
 
@@ -21,11 +25,12 @@ struct Round {
         var text = name.padded(18) + "\(Int(rate)) requests/s".leftPadded(18)
         if let cpu { text += "  CPU µs/request: \(cpu.rounded(to: 2))" }
         if let redisCPU { text += ", Redis \(redisCPU.rounded(to: 2))" }
+        if let clientCPU { text += ", load \(clientCPU.rounded(to: 2))" }
         if !latencies.isEmpty {
             let sorted = latencies.sorted()
             text += "  latency µs p50 \(sorted.percentile(50)), p99 \(sorted.percentile(99)), p99.9 \(sorted.percentile(99.9))"
         }
-        if failed > 0 { text += "  FAILED: \(failed)" }
+        if failed > 0 { text += "  FAILED: \(failed), first: \(firstFailure ?? "no answer")" }
         return text
     }
 }
