@@ -19,8 +19,11 @@ final class API {
     let longPoll: LongPoll
     let metrics: Metrics
     var unowned = UnownedIndex()
+    var isDraining = false
     /// Starts work on this loop; set by the server.
     var startWork: (BackgroundWork) -> Void = { _ in }
+    /// What all loops of the process have counted; set by the server.
+    var collectSnapshots: () async -> [LoopSnapshot] = { [] }
 
     var limits: Limits { config.limits }
 

@@ -37,12 +37,18 @@ extension API {
     private func command(
         _ line: UnsafeRawBufferPointer, _ messages: MessageReader, number: Int
     ) -> Result<RedisCommand, Problem> {
-        Result { () throws(Problem) in
-            var reader = JSONReader(line, depthLimit: limits.jsonDepth)
-            let members = try messages.members(&reader, mayBeBatch: false, at: "/\(number)")
-            do { try reader.end() } catch { throw Problem(error) }
-            return try messages.command(members, at: "/\(number)")
+        do throws(Problem) {
+            return .success(try parse(line, messages, at: "/\(number)"))
+        } catch {
+            return .failure(error)
         }
+    }
+
+    private func parse(_ line: UnsafeRawBufferPointer, _ messages: MessageReader, at pointer: String) throws(Problem) -> RedisCommand {
+        var reader = JSONReader(line, depthLimit: limits.jsonDepth)
+        let members = try messages.members(&reader, mayBeBatch: false, at: pointer)
+        do { try reader.end() } catch { throw Problem(error) }
+        return try messages.command(members, at: pointer)
     }
 }
 
