@@ -5,6 +5,7 @@
 extension WaitHomeSimulation {
     /// Runs to the end, or to the first thing that does not hold.
     func run() throws(SimulationFailure) {
+        defer { (timers, letters, links) = ([], [], []) }  // They hold the simulation.
         var operations = 0
         var steps = 0
         while failure == nil {
@@ -15,7 +16,7 @@ extension WaitHomeSimulation {
                 operate()
             } else if !deliverSomething() {
                 checkRest()
-                if let calmSince, now > calmSince + .seconds(3) { break }
+                if let calmSince, now > calmSince + .milliseconds(1_200) { break }
                 if operations >= shape.operations && calmSince == nil && isWhole { calmDown() }
                 passTime()
             } else if chance(5) {

@@ -126,8 +126,10 @@ final class WaitHomeSimulation {
 
     func slowTick(_ home: Int) {
         after(.milliseconds(100)) { [unowned self] in
-            causes += 10_000  // Slow looks are bounded elsewhere.
+            let before = looks
+            causes += batches.count { $0.key.home == home && !$0.value.isEmpty }  // These may be doubted.
             send(home, .slowTick)
+            causes += looks - before
             slowTick(home)
         }
     }

@@ -56,6 +56,23 @@ struct WaitHomeTimeTests {
         }
     }
 
+    @Test func `polling goes on after a newcomer without a group that left before its look`() {
+        var settings = WaitHome.Settings()
+        settings.isTracking = false
+        let bench = HomeBench(settings: settings)
+        for _ in 1...3 {  // Three empty ones: the newcomer's look is put off.
+            bench.now += .milliseconds(100)
+            let asked = bench.home.waiterCount == 0 ? bench.join(1, HomeBench.tail) : bench.send(.timer(HomeBench.tail))
+            #expect(asked.looks == [1])
+            if bench.home.looksStarted < 3 { _ = bench.answer(1, .nothing) }
+        }
+        #expect(bench.join(2, HomeBench.tail).isEmpty)
+        #expect(bench.answer(1, .nothing) == [.wake(HomeBench.tail, at: bench.now + .milliseconds(5))])
+        #expect(bench.send(.leave(waiter(2))).isEmpty)
+        bench.now += .milliseconds(5)
+        #expect(bench.send(.timer(HomeBench.tail)) == [.wake(HomeBench.tail, at: bench.now + .milliseconds(100))])
+    }
+
     // MARK: The slow walk
 
     @Test func `the slow walk looks once a second, and not where somebody has just looked`() {
