@@ -348,9 +348,10 @@ struct WaitHome {
             if now < start {
                 wake(&queue, key, at: start)
             } else if evenUntracked || isTracked(key.stream) {
-                return startLooks(&queue, key, stillDoubted: evenUntracked)
+                if startLooks(&queue, key, stillDoubted: evenUntracked) { return }
             }
-        } else if !settings.isTracking {
+        }
+        if !queue.needsLook && !settings.isTracking {
             queue.doubt()
             queue.notBefore = now + settings.pollInterval
             wake(&queue, key, at: queue.notBefore)
@@ -366,7 +367,8 @@ struct WaitHome {
         if let due = queue.claimDue, !queue.claimants.isEmpty { wake(&queue, key, at: due) }
     }
 
-    private mutating func startLooks(_ queue: inout Queue, _ key: WaitKey, stillDoubted: Bool) {
+    /// False when those who had to look for themselves have gone.
+    private mutating func startLooks(_ queue: inout Queue, _ key: WaitKey, stillDoubted: Bool) -> Bool {
         let batch: [WaiterID]
         if key.group != nil {
             batch = queue.waiters.prefix(queue.width)
@@ -378,6 +380,7 @@ struct WaitHome {
         queue.calm()
         if stillDoubted { queue.doubt() }
         if !batch.isEmpty { look(&queue, batch) }
+        return !batch.isEmpty
     }
 
     private mutating func look(_ queue: inout Queue, _ batch: [WaiterID]) {

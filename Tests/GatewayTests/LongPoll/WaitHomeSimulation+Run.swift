@@ -5,6 +5,7 @@
 extension WaitHomeSimulation {
     /// Runs to the end, or to the first thing that does not hold.
     func run() throws(SimulationFailure) {
+        defer { (timers, letters, links) = ([], [], []) }  // They hold the simulation.
         var operations = 0
         var steps = 0
         while failure == nil {
@@ -15,8 +16,8 @@ extension WaitHomeSimulation {
                 operate()
             } else if !deliverSomething() {
                 checkRest()
-                if operations >= shape.operations && isCalm && !hasStarving { break }
-                if operations >= shape.operations && !isCalm { calmDown() }
+                if let calmSince, now > calmSince + .milliseconds(1_200) { break }
+                if operations >= shape.operations && calmSince == nil && isWhole { calmDown() }
                 passTime()
             } else if chance(5) {
                 passTime(atMost: .milliseconds(1))
@@ -29,21 +30,30 @@ extension WaitHomeSimulation {
     // MARK: What can happen next
 
     private func deliverSomething() -> Bool {
-        var ready: [() -> Void] = []
-        for (loop, link) in links.enumerated() {
-            if !link.requests.isEmpty { ready.append { self.executeNext(loop) } }
-            if !link.replies.isEmpty { ready.append { link.replies.removeFirst().deliver() } }
-            if !link.pushes.isEmpty { ready.append { link.pushes.removeFirst()() } }
-        }
-        for index in letters.indices where !letters[index].isEmpty {
-            ready.append { self.letters[index].removeFirst()() }
-        }
-        for (index, timer) in timers.enumerated() where timer.at <= now {
-            ready.append { self.timers.remove(at: index).fire() }
-        }
-        guard !ready.isEmpty else { return false }
-        ready[pick(ready.count)]()
+        var ready = 0
+        _ = firstReady { ready += 1; return false }
+        guard ready > 0 else { return false }
+        var chosen = pick(ready)
+        let deliver = firstReady { chosen -= 1; return chosen < 0 }
+        deliver?()
         return true
+    }
+
+    /// What can be delivered next is offered one at a time, in a fixed order, until `take` takes one.
+    private func firstReady(_ take: () -> Bool) -> (() -> Void)? {
+        for (loop, link) in links.enumerated() {
+            if !link.requests.isEmpty && take() { return { self.executeNext(loop) } }
+            if !link.replies.isEmpty && take() { return { link.replies.removeFirst().deliver() } }
+            if !link.pushes.isEmpty && take() { return { link.pushes.removeFirst()() } }
+        }
+        for index in letters.indices where !letters[index].isEmpty && take() {
+            return { self.letters[index].removeFirst()() }
+        }
+        for index in timers.indices {
+            guard timers[index].at <= now else { break }
+            if take() { return { self.timers.remove(at: index).fire() } }
+        }
+        return nil
     }
 
     private func executeNext(_ loop: Int) {
@@ -52,7 +62,7 @@ extension WaitHomeSimulation {
     }
 
     private func passTime(atMost limit: Duration = .seconds(1)) {
-        guard let next = timers.map(\.at).min(), next > now else { return }
+        guard let next = timers.first?.at, next > now else { return }
         now = min(next, now + limit)
     }
 
@@ -86,10 +96,9 @@ extension WaitHomeSimulation {
     }
 
     private func destroy(_ stream: Int, _ group: Int) {
-        hasEnded = true
         redis.streams[stream].groups[group].exists = false
         renew(stream, group)
-        after(.milliseconds(pick(50)), isWorld: true) { [unowned self] in
+        after(.milliseconds(pick(50))) { [unowned self] in
             redis.streams[stream].groups[group].exists = true
             redis.streams[stream].groups[group].cursor = pick(redis.streams[stream].length + 1)
             renew(stream, group)
@@ -116,20 +125,20 @@ extension WaitHomeSimulation {
         (link.isUp, link.requests, link.replies, link.pushes) = (false, [], [], [])
         for request in lost { post(from: loop, to: loop, request.fail) }
         redis.forget(connection: loop)
-        after(.milliseconds(pick(300)), isWorld: true) { [unowned self] in
+        after(.milliseconds(pick(300))) { [unowned self] in
             link.isUp = true
             causes += 2 * shape.streams * (shape.groups + 1)
             if sabotage != .forgetsRebuilding { send(loop, .invalidated(nil)) }
         }
     }
 
-    /// The end: as many patient readers as there are messages left.
+    /// The end: patient readers for all that is left.
     private func calmDown() {
-        isCalm = true
+        calmSince = now
         for stream in redis.streams.indices {
             for group in 0..<shape.groups {
-                for _ in 0..<redis.streams[stream].length + 1 {
-                    arrive(loop: pick(loopCount), stream: stream, group: group, count: 1, patience: .seconds(60))
+                for _ in 0..<4 {
+                    arrive(loop: pick(loopCount), stream: stream, group: group, count: 100, patience: .seconds(60))
                 }
             }
         }
@@ -147,7 +156,6 @@ extension WaitHomeSimulation {
                 checkOrder(new, place)
             }
             batches[place, default: []] += new
-            if sabotage == .eagerLooks { post(from: place.home, to: new[0].loop) { self.look(new[0]) } }
         }
     }
 
@@ -157,11 +165,15 @@ extension WaitHomeSimulation {
         if Array(line.prefix(lookers.count)) != lookers.map(\.id) { fail("Somebody jumped the queue of \(place).") }
     }
 
-    private var hasStarving: Bool { !starvingSince.isEmpty || links.contains { !$0.isUp } || !unheard.isEmpty }
+    /// All that was broken or destroyed is there again.
+    private var isWhole: Bool {
+        unheard.isEmpty && links.allSatisfy(\.isUp) && redis.streams.allSatisfy { $0.groups.allSatisfy(\.exists) }
+    }
 
     /// Nothing is on its way: who waits now must have nothing to wait for, or a timer that is near.
     private func checkRest() {
         var starving: [Int: Duration] = [:]
+        waiting.removeAll(where: \.isGone)
         for stream in redis.streams.indices {
             for group in 0...shape.groups {
                 let slot = stream * (shape.groups + 1) + group
@@ -179,7 +191,7 @@ extension WaitHomeSimulation {
     /// A home where somebody waits for what is there, with no excuse.
     private func starvedPlace(_ stream: Int, _ group: Int?) -> Place? {
         if let group, unheard[stream * shape.groups + group] != nil { return nil }
-        for client in clients where !client.isGone && client.isParked {
+        for client in waiting where !client.isGone && client.isParked {
             guard client.place.stream == stream, client.place.group == group else { continue }
             guard links[client.loop].isUp && links[client.place.home].isUp else { continue }
             let length = redis.streams[stream].length

@@ -20,8 +20,7 @@ final class WaitHomeSimulation {
         case forgetsNudges, forgetsWakes, forgetsRebuilding
         /// A hand-back that tells nobody.
         case quietHandBack
-        /// The head looks again although it is looking.
-        case eagerLooks
+        case forgetsLeaves
     }
 
     struct Shape {
@@ -58,7 +57,7 @@ final class WaitHomeSimulation {
         var pushes: [() -> Void] = []
     }
 
-    struct Timer { let at: Duration, order: Int, isWorld: Bool, place: Place?; let fire: () -> Void }
+    struct Timer { let at: Duration, place: Place?, fire: () -> Void }
 
     let seed: UInt64, shape: Shape, sabotage: Sabotage?
     var random: SeededRandom
@@ -66,12 +65,11 @@ final class WaitHomeSimulation {
     var homes: [WaitHome]
     var links: [Link]
     var letters: [[() -> Void]]    // From loop to loop, by from * loops + to.
-    var timers: [Timer] = []
+    var timers: [Timer] = []       // The soonest first.
     var clients: [Client] = []
+    var waiting: [Client] = []  // Those who have not gone.
     var now = Duration.seconds(10)
-    var timersMade = 0
     var failure: SimulationFailure?
-    var log: [String] = []
     // What the invariants need.
     var delivered: [Delivery: Int] = [:]
     struct Delivery: Hashable { let stream, group, era, message: Int }
@@ -79,7 +77,7 @@ final class WaitHomeSimulation {
     var tracksUnderWay: [Int: Int] = [:]  // By home * streams + stream.
     var unheard: [Int: Duration] = [:]    // By stream * groups + group: until when a delay is excused.
     var starvingSince: [Int: Duration] = [:]
-    var hasBroken = false, hasEnded = false, isCalm = false
+    var hasBroken = false, calmSince: Duration?
     var looks = 0, found = 0, causes = 0
 
     var loopCount: Int { links.count }
@@ -116,9 +114,9 @@ final class WaitHomeSimulation {
 
     func post(from: Int, to: Int, _ letter: @escaping () -> Void) { letters[from * loopCount + to].append(letter) }
 
-    func after(_ delay: Duration, isWorld: Bool = false, place: Place? = nil, _ fire: @escaping () -> Void) {
-        timersMade += 1
-        timers.append(Timer(at: now + delay, order: timersMade, isWorld: isWorld, place: place, fire: fire))
+    func after(_ delay: Duration, place: Place? = nil, _ fire: @escaping () -> Void) {
+        let timer = Timer(at: now + delay, place: place, fire: fire)
+        timers.insert(timer, at: timers.firstIndex { $0.at > timer.at } ?? timers.count)
     }
 
     func request(_ loop: Int, _ execute: @escaping () -> () -> Void, fail: @escaping () -> Void) {
@@ -127,9 +125,11 @@ final class WaitHomeSimulation {
     }
 
     func slowTick(_ home: Int) {
-        after(.milliseconds(100), isWorld: true) { [unowned self] in
-            causes += 10_000  // Slow looks are bounded elsewhere.
+        after(.milliseconds(100)) { [unowned self] in
+            let before = looks
+            causes += batches.count { $0.key.home == home && !$0.value.isEmpty }  // These may be doubted.
             send(home, .slowTick)
+            causes += looks - before
             slowTick(home)
         }
     }
@@ -217,7 +217,8 @@ final class WaitHomeSimulation {
         let client = Client(loop: loop, place: place, number: clients.count, count: count)
         client.position = redis.streams[stream].length
         clients.append(client)
-        after(patience, isWorld: true) { self.hangUp(client) }
+        waiting.append(client)
+        after(patience) { self.hangUp(client) }
         read(client) { result in
             guard !client.isGone else { return }
             switch result?.look.result {
@@ -301,7 +302,7 @@ final class WaitHomeSimulation {
     func hangUp(_ client: Client) {
         guard !client.isGone else { return }
         client.isGone = true
-        guard client.isParked else { return }
+        guard client.isParked && sabotage != .forgetsLeaves else { return }
         post(from: client.loop, to: client.place.home) {
             self.causes += 1
             self.batches[client.place]?.removeAll { $0 === client }
