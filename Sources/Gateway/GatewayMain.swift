@@ -84,7 +84,7 @@ public enum GatewayMain {
     /// The first signal drains, the second ends at once.
     private static func shutdown(_ servers: [GatewayServer], _ log: Logger) -> (Int32) -> Void {
         var isDraining = false
-        let left = Mutex(servers.count)
+        let countdown = Countdown(servers.count) { for server in servers { server.loop.stop() } }
         return { signal in
             guard !isDraining else { _exit(1) }
             isDraining = true
@@ -92,13 +92,28 @@ public enum GatewayMain {
             for server in servers {
                 server.loop.spawn {
                     await server.drain()
-                    let isLast = left.withLock { left in
-                        left -= 1
-                        return left == 0
-                    }
-                    if isLast { for server in servers { server.loop.stop() } }
+                    countdown.leave()
                 }
             }
+        }
+    }
+
+    /// Calls `last` when the last of several has left; from any thread.
+    private final class Countdown: Sendable {
+        private let left: Mutex<Int>
+        private let last: @Sendable () -> Void
+
+        init(_ count: Int, last: @escaping @Sendable () -> Void) {
+            left = Mutex(count)
+            self.last = last
+        }
+
+        func leave() {
+            let isLast = left.withLock { left in
+                left -= 1
+                return left == 0
+            }
+            if isLast { last() }
         }
     }
 
@@ -121,7 +136,8 @@ public enum GatewayMain {
             return try EmbeddedRedis.start(
                 EmbeddedRedisOptions(
                     dataDirectory: config.dataDirectory, fsync: config.fsync == .always ? .always : .everySecond,
-                    executable: config.redisServer))
+                    // A bare name is looked for where this machine's servers are.
+                    executable: config.redisServer.contains("/") ? config.redisServer : nil))
         } catch {
             throw StartError(reason: "\(error)")
         }

@@ -87,14 +87,8 @@ struct Serve: ParsableCommand {
             // A misspelt option is wrong usage; what an option or a file says wrongly is a refused configuration.
             throw refuse("sluice: configuration refused:\n\(error)", code: error.isUsage ? 64 : 2)
         }
-        do {
-            let code = try GatewayMain.run(config)
-            if code != 0 { throw ExitCode(code) }
-        } catch let code as ExitCode {
-            throw code
-        } catch {
-            throw refuse("sluice: \(error)", code: 1)
-        }
+        let code = GatewayMain.run(config)
+        if code != 0 { throw ExitCode(code) }
     }
 }
 
