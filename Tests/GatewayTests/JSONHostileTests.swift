@@ -7,7 +7,7 @@ import Testing
 @testable import Gateway
 
 /// Random numbers that a failure can repeat: `SEED=` of the environment, else a seed that is printed.
-struct SeededRandom: RandomNumberGenerator {
+struct PrintedRandom: RandomNumberGenerator {
     let seed: UInt64
     private var state: UInt64
 
@@ -124,7 +124,7 @@ struct JSONHostileTests {
 
     @Test func `a text changed at random is judged alike however it is read`() throws {
         let page = try GuardedPage()
-        var random = SeededRandom()
+        var random = PrintedRandom()
         let spice = Array("{}[]\",:\\u0d8eE+-.tfn 19\n".utf8) + [0x00, 0x1F, 0x80, 0xC0, 0xE2, 0xED, 0xF4, 0xFF]
         for round in 0..<4000 {
             var bytes = Array(JSONHostileTests.documents[round % JSONHostileTests.documents.count].utf8)
@@ -146,7 +146,7 @@ struct JSONHostileTests {
     }
 
     @Test func `compact text is JSON still, and compacting it again changes nothing`() throws {
-        var random = SeededRandom()
+        var random = PrintedRandom()
         for _ in 0..<500 {
             let text = random.document(depth: 4)
             let once = ByteBuffer(), twice = ByteBuffer()
@@ -171,7 +171,7 @@ struct JSONHostileTests {
     }
 }
 
-extension SeededRandom {
+extension PrintedRandom {
     /// A valid document with whitespace strewn about.
     mutating func document(depth: Int) -> String {
         func space() -> String { [" ", "", "\n", "\t ", ""].randomElement(using: &self) ?? "" }

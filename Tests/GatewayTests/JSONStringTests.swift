@@ -139,7 +139,7 @@ struct JSONStringTests {
     }
 
     @Test func `what is written is read back`() throws {
-        var random = SeededRandom()
+        var random = PrintedRandom()
         for _ in 0..<2000 {
             let text = random.text(upTo: 40)
             #expect(try decoded(written { $0.appendJSON(text) }) == Array(text.utf8), "\(text)\(random.note)")
