@@ -2,32 +2,12 @@
 
 import Glibc
 import Net
+import Support
 import Testing
 
 @testable import Gateway
 
-/// Random numbers that a failure can repeat: `SEED=` of the environment, else a seed that is printed.
-struct PrintedRandom: RandomNumberGenerator {
-    let seed: UInt64
-    private var state: UInt64
-
-    init(_ test: String = #function) {
-        let wish = getenv("SEED").flatMap { UInt64(String(cString: $0)) }
-        seed = wish ?? UInt64.random(in: 0...UInt64.max)
-        state = seed
-        print("\(test): SEED=\(seed)")
-    }
-
-    var note: String { " (SEED=\(seed))" }
-
-    mutating func next() -> UInt64 {  // SplitMix64 (Steele, Lea, Flood 2014).
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var mixed = state
-        mixed = (mixed ^ mixed >> 30) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ mixed >> 27) &* 0x94D0_49BB_1331_11EB
-        return mixed ^ mixed >> 31
-    }
-
+extension SeededRandom {
     mutating func text(upTo limit: Int) -> String {
         var text = String.UnicodeScalarView()
         for _ in 0..<Int.random(in: 0...limit, using: &self) {
@@ -124,7 +104,7 @@ struct JSONHostileTests {
 
     @Test func `a text changed at random is judged alike however it is read`() throws {
         let page = try GuardedPage()
-        var random = PrintedRandom()
+        var random = SeededRandom()
         let spice = Array("{}[]\",:\\u0d8eE+-.tfn 19\n".utf8) + [0x00, 0x1F, 0x80, 0xC0, 0xE2, 0xED, 0xF4, 0xFF]
         for round in 0..<4000 {
             var bytes = Array(JSONHostileTests.documents[round % JSONHostileTests.documents.count].utf8)
@@ -146,7 +126,7 @@ struct JSONHostileTests {
     }
 
     @Test func `compact text is JSON still, and compacting it again changes nothing`() throws {
-        var random = PrintedRandom()
+        var random = SeededRandom()
         for _ in 0..<500 {
             let text = random.document(depth: 4)
             let once = ByteBuffer(), twice = ByteBuffer()
@@ -171,7 +151,7 @@ struct JSONHostileTests {
     }
 }
 
-extension PrintedRandom {
+extension SeededRandom {
     /// A valid document with whitespace strewn about.
     mutating func document(depth: Int) -> String {
         func space() -> String { [" ", "", "\n", "\t ", ""].randomElement(using: &self) ?? "" }

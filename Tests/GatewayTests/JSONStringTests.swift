@@ -1,6 +1,7 @@
 // Strings: RFC 8259 §7 (escapes), §8.1 and §8.2 (UTF-8), and UTF-8 itself by table 3-7 of the Unicode Standard.
 
 import Net
+import Support
 import Testing
 
 @testable import Gateway
@@ -139,7 +140,7 @@ struct JSONStringTests {
     }
 
     @Test func `what is written is read back`() throws {
-        var random = PrintedRandom()
+        var random = SeededRandom()
         for _ in 0..<2000 {
             let text = random.text(upTo: 40)
             #expect(try decoded(written { $0.appendJSON(text) }) == Array(text.utf8), "\(text)\(random.note)")
