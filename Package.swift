@@ -75,7 +75,7 @@ let package = Package(
         .testTarget(
             name: "GatewayTests",
             dependencies: [
-                "Gateway", "HTTP", "Redis", "Net", "Support", .product(name: "Logging", package: "swift-log"),
+                "Gateway", "HTTP", "Redis", "Net", "Support", "Yams", .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: rules),
         .testTarget(name: "EndToEndTests", dependencies: ["Support", "sluice"], swiftSettings: rules),
