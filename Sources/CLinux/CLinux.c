@@ -1,5 +1,6 @@
 #define _GNU_SOURCE
 #include "CLinux.h"
+#include <sched.h>
 
 #include <spawn.h>
 #include <sys/syscall.h>
@@ -43,4 +44,9 @@ int sluice_spawn(const char *path, char *const argv[], char *const envp[], const
     posix_spawnattr_destroy(&attributes);
     posix_spawn_file_actions_destroy(&files);
     return status;
+}
+
+int sluice_available_cores(void) {
+    cpu_set_t cores;
+    return sched_getaffinity(0, sizeof cores, &cores) == 0 ? CPU_COUNT(&cores) : -1;
 }

@@ -6,9 +6,6 @@
 import Redis
 
 enum GatewayKeys {
-    /// Every loop of every gateway hears it: see `Nudge`.
-    static let nudgeChannel: StaticString = "sluice:nudge"
-
     /// A sorted set, entry ID → the time (ms since 1970) before which no read takes it. An entry without a
     /// score is due now. The stream's length stands before its name, so that no two pairs share a key.
     static func due(_ stream: StreamName, _ group: GroupName) -> [UInt8] {
@@ -58,10 +55,5 @@ struct Nudge: Equatable {
     }
 
     /// Goes into the pipeline behind the command that it tells of.
-    var publish: RedisCommand {
-        var command = RedisCommand("PUBLISH", effect: .write)
-        command.append(literal: GatewayKeys.nudgeChannel)
-        command.append(payload)
-        return command
-    }
+    var publish: RedisCommand { .nudge(payload) }
 }

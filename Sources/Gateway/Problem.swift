@@ -213,7 +213,7 @@ extension RedisError.Reason {
     fileprivate var sentence: String {
         switch self {
         case .notConnected(let why): why.isEmpty ? "not connected" : why
-        case .connectionLost(let why): why.isEmpty ? "the connection broke" : "the connection broke: \(why)"
+        case .connectionLost(let why), .protocolError(let why): why.isEmpty ? "the connection broke" : "the connection broke: \(why)"
         case .timedOut: "no answer in time"
         case .noTracking: "it does not track keys for us"
         case .closed: "the gateway is shutting down"

@@ -2,8 +2,11 @@
 
 /// Bounds of one loop's HTTP connections (API.md §9). Sizes are bytes.
 public struct HTTPLimits: Sendable {
-    /// Request line and header fields together; past it 431. What common proxies allow.
-    public var head = 16 * 1024
+    /// Request line and header fields together; past it 431. What common proxies allow. At most 65,535:
+    /// the parser's offsets are 16 bits.
+    public var head = 16 * 1024 {
+        didSet { precondition(head <= 65_535, "A request's head is at most 65,535 bytes.") }
+    }
     /// The request target; past it 414.
     public var target = 8 * 1024
     /// Header fields; past it 431.
@@ -32,4 +35,17 @@ public struct HTTPLimits: Sendable {
     public var connections = 20_000
 
     public init() {}
+
+    /// What the chunked coding needs to know of them.
+    struct Framing {
+        var chunkExtension = 0
+        var trailers = 0
+
+        init() {}
+
+        init(_ limits: HTTPLimits) {
+            chunkExtension = limits.chunkExtension
+            trailers = limits.trailers
+        }
+    }
 }

@@ -1,4 +1,4 @@
-// One loop's HTTP connections: what they share.
+// One loop's HTTP connections: what they share, and how they are taken, counted and drained.
 
 public import Net
 
@@ -7,17 +7,59 @@ public final class HTTPServer {
     public let limits: HTTPLimits
     public let counters = HTTPCounters()
 
+    var date = HTTPDate()
+    private var connections: [HTTPConnection] = []
+    private var isDraining = false
+    private var refusing = 0
+
+    /// Clients being told 503 at one time; past it they are just closed.
+    private static let refusingLimit = 256
+
     public init(loop: EventLoop, limits: HTTPLimits = HTTPLimits()) {
         self.loop = loop
         self.limits = limits
     }
 
     /// Takes the (non-blocking) descriptor, answers its requests, returns when it is closed. Past
-    /// `HTTPLimits.connections` it is told 503 and closed.
+    /// `HTTPLimits.connections` the client is told `tooManyConnections`.
     public func serve(_ descriptor: Int32, _ responder: any HTTPResponder) async {
-        preconditionFailure("skeleton")
+        let connection = HTTPConnection(descriptor: descriptor, server: self)
+        guard connections.count < limits.connections else { return await refuse(connection, responder) }
+        counters.accepted += 1
+        enter(connection)
+        if isDraining { connection.drain() }
+        await connection.serve(responder)
+        leave(connection)
     }
 
-    /// Idle connections close now; the others after the reply that they wait for.
-    public func drain() { preconditionFailure("skeleton") }
+    /// Idle connections close now; the others after the reply that they wait for, and so will new ones.
+    public func drain() {
+        isDraining = true
+        for connection in connections { connection.drain() }
+    }
+
+    private func refuse(_ connection: HTTPConnection, _ responder: any HTTPResponder) async {
+        counters.refused += 1
+        guard refusing < HTTPServer.refusingLimit else { return }
+        refusing += 1
+        await connection.refuse(responder)
+        refusing -= 1
+    }
+
+    private func enter(_ connection: HTTPConnection) {
+        connection.place = connections.count
+        connections.append(connection)
+        counters.open = connections.count
+    }
+
+    /// The last takes the place of the one that leaves.
+    private func leave(_ connection: HTTPConnection) {
+        let last = connections.removeLast()
+        if last !== connection {
+            connections[connection.place] = last
+            last.place = connection.place
+        }
+        connection.place = -1
+        counters.open = connections.count
+    }
 }

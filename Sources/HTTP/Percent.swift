@@ -1,49 +1,80 @@
-// Percent-encoding (RFC 3986 §2.1) of paths, queries and forms, decoded once.
+// Percent-encoding (RFC 3986 §2.1), decoded once.
 
 public import Net
 
-/// Appends the decoded bytes to `output`. `+` is a plus unless `plusIsSpace` (forms only). `%` without two
-/// hex digits is `malformedPercentEncoding`.
+/// Appends the decoded bytes to `output`. `+` is a plus unless `plusIsSpace` (forms only). A `%` without two
+/// hex digits behind it is `malformedPercentEncoding`; what was decoded before it has been appended.
 public func percentDecode(
     _ raw: UnsafeRawBufferPointer, into output: ByteBuffer, plusIsSpace: Bool = false
 ) throws(HTTPError) {
-    preconditionFailure("skeleton")
+    var start = 0
+    var place = 0
+    while place < raw.count {
+        let byte = raw[place]
+        if byte == UInt8(ascii: "%") || (plusIsSpace && byte == UInt8(ascii: "+")) {
+            output.append(raw.part(start, place))
+            var decoder = Percent.Decoder(raw, at: place, plusIsSpace: plusIsSpace)
+            guard let decoded = try decoder.next() else { return }
+            output.append(decoded)
+            place = decoder.place
+            start = place
+        } else {
+            place += 1
+        }
+    }
+    output.append(raw.part(start, place))
 }
 
 /// The same as a fresh array.
 public func percentDecode(_ raw: UnsafeRawBufferPointer, plusIsSpace: Bool = false) throws(HTTPError) -> [UInt8] {
-    preconditionFailure("skeleton")
+    var output: [UInt8] = []
+    output.reserveCapacity(raw.count)
+    var decoder = Percent.Decoder(raw, plusIsSpace: plusIsSpace)
+    while let byte = try decoder.next() { output.append(byte) }
+    return output
 }
 
-/// The pairs of a query or of a form, in order. Empty pairs (`a=1&&b=2`) are skipped.
-///
-///     for pair in PairSequence(request.query, .query) { if pair.hasName("count") … }
-public struct PairSequence: Sequence, IteratorProtocol {
-    public enum Kind: Sendable {
-        /// `+` is a plus.
-        case query
-        /// `application/x-www-form-urlencoded`: `+` is a space.
-        case form
-    }
+enum Percent {
+    /// One decoded byte after another.
+    struct Decoder {
+        private let raw: UnsafeRawBufferPointer
+        private let plusIsSpace: Bool
+        private(set) var place: Int
 
-    public struct Pair {
-        /// Raw, still encoded.
-        public let name: UnsafeRawBufferPointer
-        /// Raw, still encoded; nil when there is no `=`.
-        public let value: UnsafeRawBufferPointer?
-        public let kind: Kind
+        init(_ raw: UnsafeRawBufferPointer, at place: Int = 0, plusIsSpace: Bool = false) {
+            self.raw = raw
+            self.place = place
+            self.plusIsSpace = plusIsSpace
+        }
 
-        /// Compares the decoded name, allocating nothing. A malformed name equals none.
-        public func hasName(_ name: StaticString) -> Bool { preconditionFailure("skeleton") }
-        public func decodedName() throws(HTTPError) -> [UInt8] { try percentDecode(name, plusIsSpace: kind == .form) }
-        /// Empty when there is no `=`.
-        public func decodedValue() throws(HTTPError) -> [UInt8] {
-            guard let value else { return [] }
-            return try percentDecode(value, plusIsSpace: kind == .form)
+        mutating func next() throws(HTTPError) -> UInt8? {
+            guard place < raw.count else { return nil }
+            let byte = raw[place]
+            place += 1
+            if byte == UInt8(ascii: "+"), plusIsSpace { return ASCII.space }
+            guard byte == UInt8(ascii: "%") else { return byte }
+            guard place + 1 < raw.count, let high = ASCII.hexValue(raw[place]), let low = ASCII.hexValue(raw[place + 1])
+            else { throw .malformedPercentEncoding }
+            place += 2
+            return high << 4 | low
         }
     }
 
-    public init(_ raw: UnsafeRawBufferPointer, _ kind: Kind) { preconditionFailure("skeleton") }
+    /// Compares decoded, allocating nothing. What is malformed equals nothing.
+    static func equals(_ raw: UnsafeRawBufferPointer, _ text: [UInt8], plusIsSpace: Bool = false) -> Bool {
+        text.withUnsafeBytes { equals(raw, $0, plusIsSpace: plusIsSpace) }
+    }
 
-    public mutating func next() -> Pair? { preconditionFailure("skeleton") }
+    static func equals(_ raw: UnsafeRawBufferPointer, _ text: UnsafeRawBufferPointer, plusIsSpace: Bool) -> Bool {
+        guard raw.count >= text.count else { return false }
+        var decoder = Decoder(raw, plusIsSpace: plusIsSpace)
+        do throws(HTTPError) {
+            for expected in text {
+                guard try decoder.next() == expected else { return false }
+            }
+        } catch {
+            return false
+        }
+        return decoder.place == raw.count
+    }
 }

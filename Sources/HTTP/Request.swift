@@ -1,58 +1,133 @@
-// One request, reused by its connection for the next. Its bytes lie in the connection's input buffer.
+// One request, reused by its connection for the next.
+//
+// Its bytes lie in the connection's input buffer, which stays where it is until the reply is sent: what
+// comes of a body in the meantime goes elsewhere (see `RequestBody`).
 
 import Net
 
 public final class Request {
-    public internal(set) var method = Method.other
-    /// The method as it was sent.
-    public var methodName: UnsafeRawBufferPointer { preconditionFailure("skeleton") }
-    /// As sent, percent-encoded, beginning with `/` (of an absolute-form target its path; `*` only for OPTIONS).
-    public var path: UnsafeRawBufferPointer { preconditionFailure("skeleton") }
-    /// After `?`; empty when there is none.
-    public var query: UnsafeRawBufferPointer { preconditionFailure("skeleton") }
-    public var hasQuery: Bool { preconditionFailure("skeleton") }
-    /// Host, or the authority of an absolute-form target (RFC 9112 §3.2.2). Empty when HTTP/1.0 sent none.
-    public var host: UnsafeRawBufferPointer { preconditionFailure("skeleton") }
-    /// 0 or 1.
-    public internal(set) var minorVersion: UInt8 = 1
-    public let body: RequestBody
+    var head = RequestHead()
+    /// The head's bytes.
+    var bytes = UnsafeRawBufferPointer(start: nil, count: 0)
+    unowned(unsafe) var connection: HTTPConnection?
+    /// Only of a request made by a test: what `bytes` points into.
+    private var own: ByteBuffer?
 
-    /// The first field of that name, without surrounding blanks; nil when there is none. `name` in lower case.
-    public func header(_ name: StaticString) -> UnsafeRawBufferPointer? { preconditionFailure("skeleton") }
-    /// How many fields have that name.
-    public func headerCount(_ name: StaticString) -> Int { preconditionFailure("skeleton") }
-    /// All fields in the order sent: `for i in 0..<request.headerCount { request.headerName(i) … }`.
-    public var headerCount: Int { preconditionFailure("skeleton") }
-    public func headerName(_ index: Int) -> UnsafeRawBufferPointer { preconditionFailure("skeleton") }
-    public func headerValue(_ index: Int) -> UnsafeRawBufferPointer { preconditionFailure("skeleton") }
+    public let body = RequestBody()
 
-    /// Asks the kernel: has the client sent FIN or RST, unread bytes or not?
-    public func isClientGone() -> Bool { preconditionFailure("skeleton") }
-    /// Called on the loop when FIN or RST comes while the handler runs; cleared when it has replied. Ask
-    /// `isClientGone` when you set it: what came before is not told again.
+    /// Called on the loop when FIN or RST comes while the handler runs or its reply is streamed; cleared
+    /// when the reply is sent. Ask `isClientGone` when you set it: what came before is not told again.
     public var onClientGone: (() -> Void)?
 
-    /// A request out of thin air, for tests of handlers: the head's bytes up to and with the empty line, and a body.
-    public init(head: [UInt8], body: [UInt8] = [], limits: HTTPLimits = HTTPLimits()) throws(HTTPError) {
-        preconditionFailure("skeleton")
-    }
-}
-
-/// What follows the head: pulled by the handler, so a slow handler slows its client and not the loop.
-public final class RequestBody {
-    /// True when the request has none (RFC 9112 §6.3): neither Content-Length above 0 nor chunks announced.
-    public var isEmpty: Bool { preconditionFailure("skeleton") }
-    /// Content-Length; nil when chunked.
-    public var length: Int? { preconditionFailure("skeleton") }
-
-    /// The next bytes, valid until the next call; nil at the end.
-    public func next() async throws(HTTPError) -> UnsafeRawBufferPointer? { preconditionFailure("skeleton") }
-
-    /// All that is left, in one piece, valid until the reply is sent. More than `limit` bytes (default:
-    /// `HTTPLimits.body`) is `bodyTooLarge`, at once when Content-Length tells.
-    public func collected(upTo limit: Int? = nil) async throws(HTTPError) -> UnsafeRawBufferPointer {
-        preconditionFailure("skeleton")
-    }
-
     init() {}
+
+    func attach(to connection: HTTPConnection) {
+        self.connection = connection
+        body.connection = connection
+    }
+
+    /// Whoever kept the request longer than he was told asks nobody.
+    func detach() {
+        connection = nil
+        body.connection = nil
+    }
+
+    /// `buffer` begins with a whole head of `length` bytes.
+    func begin(in buffer: ByteBuffer, _ length: Int, _ limits: HTTPLimits) throws(HTTPError) {
+        bytes = buffer.bytes.part(0, length)
+        try head.parse(bytes, limits)
+        body.begin(head, in: buffer, at: length, limits)
+    }
+
+    /// Its bytes are gone after this.
+    func end() {
+        bytes = UnsafeRawBufferPointer(start: nil, count: 0)
+        onClientGone = nil
+        // A client with a hundred fields must not keep their table for as long as it is idle.
+        if head.fields.capacity > Request.keptFields { head.fields = [] }
+    }
+
+    /// Fields of a request of the usual size; their table is kept between requests.
+    private static let keptFields = 32
+
+    /// A request out of thin air, for tests: a head up to and with its empty line, and the body's raw bytes
+    /// (framed as the head says: with `Transfer-Encoding: chunked` they are chunks).
+    public init(head text: [UInt8], body content: [UInt8] = [], limits: HTTPLimits = HTTPLimits()) throws(HTTPError) {
+        let buffer = ByteBuffer(capacity: text.count + content.count)
+        buffer.append(text)
+        buffer.append(content)
+        own = buffer
+        try begin(in: buffer, text.count, limits)
+    }
+
+    // MARK: The request line
+
+    public var method: Method { head.method }
+
+    /// The method as it was sent.
+    public var methodName: UnsafeRawBufferPointer { span(head.methodSpan) }
+
+    /// As sent, percent-encoded, beginning with `/` (of an absolute-form target its path); `*` only for OPTIONS.
+    public var path: UnsafeRawBufferPointer {
+        guard head.flags.contains(.impliedPath) else { return span(head.path) }
+        // RFC 9112 §3.2.4: an absolute-form OPTIONS without a path and query means the server as a whole.
+        let isServer = head.method == .options && !hasQuery
+        return Request.literal(isServer ? "*" : "/")
+    }
+
+    /// After `?`, as sent; empty when there is none.
+    public var query: UnsafeRawBufferPointer { span(head.query) }
+    public var hasQuery: Bool { head.flags.contains(.hasQuery) }
+
+    /// Host, or the authority of an absolute-form target (RFC 9112 §3.2.2). Empty when HTTP/1.0 sent none.
+    public var host: UnsafeRawBufferPointer { span(head.host) }
+
+    /// 0 or 1, of HTTP/1.x.
+    public var minorVersion: UInt8 { head.minorVersion }
+
+    // MARK: Header fields
+
+    /// The first field of that name, without surrounding blanks; nil when there is none. `name` in lower case.
+    public func header(_ name: StaticString) -> UnsafeRawBufferPointer? {
+        let count = name.utf8CodeUnitCount
+        for field in head.fields where Int(field.nameEnd &- field.nameStart) == count {
+            if ASCII.equals(bytes.part(Int(field.nameStart), Int(field.nameEnd)), lower: name) {
+                return bytes.part(Int(field.valueStart), Int(field.valueEnd))
+            }
+        }
+        return nil
+    }
+
+    /// How many fields have that name.
+    public func headerCount(_ name: StaticString) -> Int {
+        var found = 0
+        for field in head.fields
+        where ASCII.equals(bytes.part(Int(field.nameStart), Int(field.nameEnd)), lower: name) { found += 1 }
+        return found
+    }
+
+    /// All fields, in the order sent: `for index in 0..<request.headerCount`.
+    public var headerCount: Int { head.fields.count }
+
+    /// As sent, in any case.
+    public func headerName(_ index: Int) -> UnsafeRawBufferPointer {
+        bytes.part(Int(head.fields[index].nameStart), Int(head.fields[index].nameEnd))
+    }
+
+    public func headerValue(_ index: Int) -> UnsafeRawBufferPointer {
+        bytes.part(Int(head.fields[index].valueStart), Int(head.fields[index].valueEnd))
+    }
+
+    // MARK: The client
+
+    /// Asks the kernel: has the client sent FIN or RST, unread bytes or not?
+    public func isClientGone() -> Bool { connection?.isClientGone() ?? false }
+
+    private func span(_ span: RequestHead.Span) -> UnsafeRawBufferPointer {
+        bytes.part(Int(span.start), Int(span.end))
+    }
+
+    private static func literal(_ text: StaticString) -> UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount)
+    }
 }

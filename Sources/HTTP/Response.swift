@@ -28,7 +28,7 @@ public struct Response {
     public var body: Body
     /// Whole header lines, each ending in CRLF, e.g. `"Cache-Control: no-store\r\n"`. Copied as they are.
     public var literalHeaders: StaticString = ""
-    /// Further header lines; see `setHeader`.
+    /// Further header lines; see `addHeader`.
     public private(set) var extraHeaders: [UInt8] = []
     /// Sends `Connection: close` and closes after the reply.
     public var closesConnection = false
@@ -42,9 +42,17 @@ public struct Response {
         self.body = body
     }
 
-    /// Adds a header line. Bytes that no value may hold (CR, LF, NUL; RFC 9110 §5.5) become spaces.
+    /// Adds a header line. Bytes that no value may hold (CR, LF, NUL, other controls; RFC 9110 §5.5) become spaces.
     public mutating func addHeader(_ name: StaticString, _ value: UnsafeRawBufferPointer) {
-        preconditionFailure("skeleton")
+        name.withUTF8Buffer { extraHeaders.append(contentsOf: $0) }
+        extraHeaders.append(UInt8(ascii: ":"))
+        extraHeaders.append(ASCII.space)
+        for byte in value {
+            let isAllowed = (byte >= 0x20 && byte != 0x7F) || byte == ASCII.tab
+            extraHeaders.append(isAllowed ? byte : ASCII.space)
+        }
+        extraHeaders.append(ASCII.carriageReturn)
+        extraHeaders.append(ASCII.lineFeed)
     }
 
     public mutating func addHeader(_ name: StaticString, _ value: String) {
@@ -57,6 +65,8 @@ public struct Response {
 public protocol HTTPResponder: AnyObject {
     /// The request, and all pointers into it, live until the reply is sent (a stream's: until it has ended).
     func respond(to request: Request) async -> Response
-    /// The reply to a request that is none. `request` is there when its head was valid (the body was not).
+    /// The reply to a request whose head is refused, or to a connection too many: the connection closes
+    /// after it, and `request` is nil. (What is wrong with a body is thrown to the handler, which may call
+    /// this itself.) Never called with `connectionLost`.
     func respond(to error: HTTPError, request: Request?) -> Response
 }

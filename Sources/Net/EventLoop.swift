@@ -98,6 +98,9 @@ public final class EventLoop: @unchecked Sendable {
         eventfd_write(wakeup, 1)
     }
 
+    /// The calling thread is the loop's until `run` is called, from whichever thread: for setting things up.
+    public func adoptCurrentThread() { thread = pthread_self() }
+
     public var isCurrent: Bool {
         thread.map { pthread_equal($0, pthread_self()) != 0 } ?? false
     }

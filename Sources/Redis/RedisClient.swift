@@ -1,13 +1,20 @@
 // One loop's conversation with one server: a connection for commands, and one that hears of changes.
+//
+// Both live and die together: when either breaks, both are rebuilt, since what was tracked is lost with
+// either. A client knows one server; what knows of many (Sentinel, a cluster's slots) keeps a client
+// for each and chooses among them by the keys that a command names.
+//
+// Confined to its loop. `close()` before letting go of it: callers that wait are answered by it alone.
 
 public import Net
 
 /// What happens to a client without having been asked for. Called on the client's loop.
 public protocol RedisClientDelegate: AnyObject {
-    /// Both connections are there and `client.features` is set. After a break: every key that is waited on must
-    /// be read again, and whether a group has unowned messages is unknown.
+    /// Both connections are there. After a break: every key that is waited on must be read again, and whether a
+    /// group has unowned messages is unknown.
     func redisConnected(_ client: RedisClient, features: ServerFeatures)
-    /// The connections are gone; tracking ended with them. The client tries again by itself.
+    /// The connections are gone, and tracking with them; or an attempt to connect has failed. The client
+    /// goes on trying by itself.
     func redisDisconnected(_ client: RedisClient, reason: RedisError.Reason)
     /// A tracked key has changed or is gone; it is no longer tracked. The pointer is good for the call.
     func redisInvalidated(_ client: RedisClient, key: UnsafeRawBufferPointer)
@@ -23,10 +30,40 @@ public final class RedisClient {
     public let endpoint: RedisEndpoint
     public let limits: RedisLimits
     public let counters: RedisCounters
-    /// What the server offers; nil while there is no connection.
-    public private(set) var features: ServerFeatures?
 
-    public init(loop: EventLoop, endpoint: RedisEndpoint, limits: RedisLimits = RedisLimits(), counters: RedisCounters = RedisCounters()) {
+    /// What the server offers; nil while there is no connection.
+    public internal(set) var features: ServerFeatures?
+    /// `close()` has done its work.
+    public internal(set) var isClosed = false
+
+    // Internal, not private, for the rest of the class in RedisClient+Connecting.swift.
+    var attempt: ConnectionAttempt?
+    var addresses: [SocketAddress] = []
+    var resolution: HostResolution?
+    var commands: RedisConnection?
+    var subscription: RedisConnection?
+    var repeats: [Repeat] = []
+    var failures = 0
+    var isClosing = false
+    var wasConnected = false
+    var asksForDocs = true
+    var lastReason = RedisError.Reason.notConnected("not started")
+    var timers = Timers()
+
+    struct Timers {
+        var attempt: TimerID?
+        var retry: TimerID?
+        var ping: TimerID?
+        var repeats: TimerID?
+        var close: TimerID?
+
+        var all: [TimerID] { [attempt, retry, ping, repeats, close].compactMap { $0 } }
+    }
+
+    public init(
+        loop: EventLoop, endpoint: RedisEndpoint, limits: RedisLimits = RedisLimits(),
+        counters: RedisCounters = RedisCounters()
+    ) {
         self.loop = loop
         self.endpoint = endpoint
         self.limits = limits
@@ -34,38 +71,116 @@ public final class RedisClient {
     }
 
     /// Begins to connect, and keeps at it until `close()`.
-    public func start() {}
-
-    /// Takes no more commands, waits for the answers of those in flight within their deadlines, then
-    /// closes. Idempotent; `isClosed` tells when it is done.
-    public func close() {}
+    public func start() {
+        precondition(attempt == nil && commands == nil && !isClosing, "A client is started once.")
+        connect()
+    }
 
     /// Whether commands are taken now.
-    public var isConnected: Bool { features != nil }
-    public private(set) var isClosed = false
+    public var isConnected: Bool { features != nil && !isClosing }
+
+    // MARK: Sending
 
     /// Sends one command and waits for its answer. An error reply is thrown as `.reply`.
-    public func send(_ command: RedisCommand) async throws(RedisError) -> RedisReply { throw .overloaded }
+    public func send(_ command: RedisCommand) async throws(RedisError) -> RedisReply {
+        let connection = try admit(count: 1, bytes: command.byteCount)
+        let deadline = loop.now + limits.timeout
+        let result = await withUnsafeContinuation { continuation in
+            connection.append(command, .caller(continuation), deadline: deadline, mayRepeat: command.effect == .read)
+        }
+        return try result.get()
+    }
 
     /// Sends commands next to one another in the pipeline and waits for all answers, in order.
     ///
-    /// `tracked`: `CLIENT CACHING YES` goes before them, so that the keys of the first one are tracked;
-    /// its own answer is not among the results. Throws `.unavailable(.noTracking)` where
-    /// `features.tracking` is false. After a break commands are repeated only if all of them are `.read`.
-    /// Throws when none was sent; once sent, each command has a result of its own.
-    public func send(_ commands: [RedisCommand], tracked: Bool = false) async throws(RedisError)
-        -> [Result<RedisReply, RedisError>]
-    { throw .overloaded }
+    /// Throws when none was sent; once they are sent, each has a result of its own. After a break they are
+    /// repeated, all, only if all of them are `.read`.
+    ///
+    /// - Parameter tracked: `CLIENT CACHING YES` goes before them, so that the keys of the first one are
+    ///   tracked; its own answer is not among the results, but where it is an error it takes the first one's
+    ///   place. Throws `.unavailable(.noTracking)` where `features.tracking` is false.
+    public func send(
+        _ commands: [RedisCommand], tracked: Bool = false
+    ) async throws(RedisError) -> [Result<RedisReply, RedisError>] {
+        guard !commands.isEmpty else { return [] }
+        let connection = try admit(count: commands.count + 1, bytes: commands.reduce(0) { $0 + $1.byteCount })
+        if tracked, features?.tracking != true { throw .unavailable(.noTracking) }
+        let deadline = loop.now + limits.timeout
+        return await withUnsafeContinuation { continuation in
+            let batch = CommandBatch(commands, isTracked: tracked, deadline: deadline, continuation)
+            append(batch, to: connection)
+        }
+    }
 
-    /// Sends a call made by `script.call`; where the server does not have the script, loads it and calls again.
+    /// Sends a call made by `script.call`; where the server does not have the script, loads it and calls
+    /// once more.
     public func evaluate(_ script: RedisScript, _ call: RedisCommand) async throws(RedisError) -> RedisReply {
-        throw .overloaded
+        do throws(RedisError) {
+            return try await send(call)
+        } catch {
+            guard error.code == .noScript else { throw error }
+        }
+        // By SCRIPT LOAD, not EVAL: newer servers forget scripts that came by EVAL when there are many.
+        let results = try await send([script.load, call])
+        return try results[1].get()
     }
 
     /// The same, for keys and arguments at hand.
     public func evaluate(
         _ script: RedisScript, keys: [[UInt8]], arguments: [[UInt8]], effect: RedisCommand.Effect
     ) async throws(RedisError) -> RedisReply {
-        throw .overloaded
+        var call = script.call(keyCount: keys.count, effect: effect)
+        for key in keys { call.appendKey(key) }
+        for argument in arguments { call.append(argument) }
+        return try await evaluate(script, call)
+    }
+
+    /// The connection, if it takes that much more.
+    private func admit(count: Int, bytes: Int) throws(RedisError) -> RedisConnection {
+        guard let commands, features != nil, !isClosing else {
+            throw .unavailable(isClosing ? .closed : lastReason)
+        }
+        guard commands.inFlightCount + count <= limits.inFlightCommands,
+            commands.inFlightBytes + bytes <= limits.inFlightBytes
+        else {
+            counters.overloads.add(1)
+            throw .overloaded
+        }
+        counters.commands.add(count)
+        return commands
+    }
+
+    func append(_ batch: CommandBatch, to connection: RedisConnection) {
+        if batch.isTracked {
+            connection.append(RedisClient.cachingYes, .batch(batch, index: -1), deadline: batch.deadline)
+        }
+        for (index, command) in batch.commands.enumerated() {
+            connection.append(command, .batch(batch, index: index), deadline: batch.deadline)
+        }
+    }
+
+    private static let cachingYes: RedisCommand = {
+        var command = RedisCommand("CLIENT", effect: .read)
+        command.append(literal: "CACHING")
+        command.append(literal: "YES")
+        return command
+    }()
+
+    // MARK: Closing
+
+    /// Takes no more commands, waits for the answers of those in flight within their deadlines, then closes.
+    public func close() {
+        guard !isClosing else { return }
+        isClosing = true
+        failRepeats(until: .seconds(Int64.max), .closed)
+        guard let commands, features != nil, commands.inFlightCount > 0 else { return finishClosing() }
+        timers.close = loop.schedule(at: loop.now + limits.timeout) { [unowned self] in finishClosing() }
+    }
+
+    deinit {
+        for timer in timers.all { loop.cancel(timer) }
+        resolution?.cancel()
+        commands?.close()
+        subscription?.close()
     }
 }

@@ -18,6 +18,8 @@ public enum RedisError: Error, Equatable, Sendable {
         case notConnected(String)
         /// The connection broke.
         case connectionLost(String)
+        /// What the server sent is not RESP2, so the connection was given up.
+        case protocolError(String)
         /// No answer within `RedisLimits.timeout`.
         case timedOut
         /// Tracking was asked for, and this server does not offer it to us.

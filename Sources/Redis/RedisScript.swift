@@ -1,13 +1,14 @@
-// A Lua script, called by its digest.
+// A Lua script, called by its digest and loaded where a server does not have it yet.
 
 public struct RedisScript: Sendable {
     public let source: String
-    /// SHA-1 of the source in lower-case hex: Redis' name for it.
+    /// SHA-1 of the source in lower-case hexadecimal: Redis' name for it.
     public let digest: [UInt8]
 
+    /// Make it once, as a static constant: the digest is computed here.
     public init(_ source: String) {
         self.source = source
-        digest = []
+        digest = SHA1.hex(Array(source.utf8))
     }
 
     /// `EVALSHA digest keyCount`: append exactly `keyCount` keys by `appendKey`, then the arguments.
@@ -15,6 +16,14 @@ public struct RedisScript: Sendable {
         var command = RedisCommand("EVALSHA", effect: effect, reserving: reserving)
         command.append(digest)
         command.append(decimal: keyCount)
+        return command
+    }
+
+    /// SCRIPT LOAD.
+    public var load: RedisCommand {
+        var command = RedisCommand("SCRIPT", effect: .write, reserving: 64 + source.utf8.count)
+        command.append(literal: "LOAD")
+        command.append(source)
         return command
     }
 }

@@ -1,14 +1,154 @@
-// The client of one loop. Loop-confined.
+// The client of one loop: posts bytes, and does not know why. Loop-confined.
+//
+// An exchange is busy in one of three ways (`Transfer.Phase`): running inside the multi, waiting for a
+// look-up that another exchange makes, or asking the resolver why a name failed. It ends exactly once, in
+// `finish`. Exchanges past `maxInFlight` wait in `queue`; whoever calls `send` bounds how many those are.
 
+import CCurl
 public import Net
 
 public final class WebhookClient {
-    public init(loop: EventLoop, limits: WebhookLimits = WebhookLimits()) {}
-    public var counters: WebhookCounters { WebhookCounters() }
-    /// Posts and waits for the answer. Never throws: what went wrong is an outcome.
-    public func send(_ request: WebhookRequest) async -> WebhookResult {
-        WebhookResult(outcome: .failed(.cancelled, message: "closed"), duration: .zero, newConnection: false)
+    let loop: EventLoop
+    let limits: WebhookLimits
+    let multi: CurlMulti
+
+    private var busy: [Transfer] = []
+    private var spare: [Transfer] = []
+    private var queue: [(request: WebhookRequest, continuation: UnsafeContinuation<WebhookResult, Never>)] = []
+    private var queueStart = 0
+    var lookups: Lookups<Transfer>
+    /// Exchanges whose wait for a name is over; begun in the next flush, since callbacks may not.
+    var ready: [Transfer] = []
+    var tally = WebhookCounters()
+    private var isClosed = false
+
+    /// How long a failed look-up is examined before it counts as a resolver that does not answer.
+    static let probePatience = Duration.seconds(2)
+
+    /// Also has SIGPIPE ignored in this process, once.
+    public init(loop: EventLoop, limits: WebhookLimits = WebhookLimits()) {
+        guard let multi = CurlMulti(loop: loop, maxConnections: limits.maxConnections) else {
+            preconditionFailure("libcurl cannot be started: out of memory.")
+        }
+        self.loop = loop
+        self.limits = limits
+        self.multi = multi
+        lookups = Lookups(limit: limits.maxLookups)
+        multi.ended = { [unowned self] easy, code in ended(easy, code) }
+        multi.begin = { [unowned self] in startReady() }
     }
-    /// Cancels what is in flight: each `send` returns `.cancelled`.
-    public func close() {}
+
+    deinit { close() }
+
+    public var counters: WebhookCounters {
+        var counters = tally
+        counters.pollChanges = multi.pollChanges
+        counters.inFlight = busy.count
+        counters.waiting = queue.count - queueStart
+        counters.openSockets = multi.openSockets
+        return counters
+    }
+
+    /// Posts and waits for the answer. What went wrong is an outcome, never an error. On the loop only.
+    public func send(_ request: WebhookRequest) async -> WebhookResult {
+        guard !isClosed else { return WebhookClient.cancelled }
+        return await withUnsafeContinuation { continuation in
+            if busy.count < limits.maxInFlight {
+                start(request, continuation)
+            } else {
+                queue.append((request, continuation))
+            }
+        }
+    }
+
+    /// Cancels what is in flight and what waits: each `send` returns `.cancelled`. Kept connections close.
+    public func close() {
+        guard !isClosed else { return }
+        isClosed = true
+        for transfer in busy {
+            if transfer.phase == .running { multi.remove(transfer.easy) }
+            if let patience = transfer.patience { loop.cancel(patience) }
+            transfer.continuation?.resume(returning: WebhookClient.cancelled)
+        }
+        for waiter in queue[queueStart...] { waiter.continuation.resume(returning: WebhookClient.cancelled) }
+        queue = []
+        queueStart = 0
+        ready = []
+        // A connection's callbacks point at the multi alone, so the handles may go first.
+        busy = []
+        spare = []
+        multi.close()
+    }
+
+    private static let cancelled = WebhookResult(
+        outcome: .failed(.cancelled, message: "The client was closed."), duration: .zero, newConnection: false)
+
+    // MARK: An exchange's life
+
+    private func start(_ request: WebhookRequest, _ continuation: UnsafeContinuation<WebhookResult, Never>) {
+        guard let transfer = spare.popLast() ?? Transfer(client: self) else {
+            let outcome = WebhookResult.Outcome.failed(.outOfMemory, message: "No easy handle.")
+            return continuation.resume(returning: WebhookResult(outcome: outcome, duration: .zero, newConnection: false))
+        }
+        transfer.continuation = continuation
+        transfer.startedAt = loop.clock.now
+        transfer.place = busy.count
+        busy.append(transfer)
+        if let problem = transfer.prepare(request) {
+            return finish(transfer, .failed(.malformedRequest, message: problem))
+        }
+        tally.sent += 1
+        run(transfer)
+    }
+
+    func run(_ transfer: Transfer) {
+        transfer.setTimeouts(at: loop.clock.now)
+        transfer.phase = .running
+        if !multi.add(transfer.easy) {
+            transfer.phase = .idle
+            finish(transfer, .failed(.outOfMemory, message: "No room in the multi."))
+        }
+    }
+
+    private func ended(_ easy: UnsafeMutableRawPointer, _ code: CURLcode) {
+        guard let pointer = curl_get_private(easy) else { return }
+        let transfer = Unmanaged<Transfer>.fromOpaque(pointer).takeUnretainedValue()
+        let isNew = curl_get_long(easy, CURLINFO_NUM_CONNECTS) > 0
+        multi.remove(easy)
+        transfer.phase = .idle
+        if transfer.mustWaitForName { return waitForName(transfer) }
+        guard let outcome = transfer.outcome(code) else { return probe(transfer) }
+        if let name = transfer.lookup { endLookup(name, failedAs: outcome) }
+        finish(transfer, outcome, isNew: isNew)
+    }
+
+    func finish(_ transfer: Transfer, _ outcome: WebhookResult.Outcome, isNew: Bool = false) {
+        let last = busy.removeLast()
+        if last !== transfer {
+            busy[transfer.place] = last
+            last.place = transfer.place
+        }
+        if isNew { tally.newConnections += 1 }
+        if let patience = transfer.patience { loop.cancel(patience) }
+        transfer.patience = nil
+        let continuation = transfer.continuation
+        transfer.continuation = nil
+        transfer.clear()
+        if spare.count < limits.maxSpareHandles { spare.append(transfer) }
+        // Resuming only enqueues: nobody runs before this tick's work with libcurl is over.
+        continuation?.resume(returning: WebhookResult(
+            outcome: outcome, duration: loop.clock.now - transfer.startedAt, newConnection: isNew))
+        startQueued()
+    }
+
+    private func startQueued() {
+        guard !isClosed, queueStart < queue.count, busy.count < limits.maxInFlight else { return }
+        let next = queue[queueStart]
+        queueStart += 1
+        if queueStart == queue.count || queueStart > 1024 {
+            queue.removeFirst(queueStart)
+            queueStart = 0
+        }
+        start(next.request, next.continuation)
+    }
 }

@@ -2,5 +2,6 @@
 // took 90 s for 150 KB.
 #pragma once
 
-extern const char sluice_openapi_yaml[];
-extern const char sluice_openapi_yaml_end[];
+// First byte, and the byte after the last.
+const char *sluice_openapi_start(void);
+const char *sluice_openapi_end(void);

@@ -35,7 +35,7 @@ struct Call {
 
     /// An entry's ID in the path, e.g. `…/messages/1709251200000-0`.
     func messageID() throws(Problem) -> StreamID {
-        try decode(1, "id").withEntryID(missingSequence: 0, "id")
+        try decode(1, "id").entryID("id")
     }
 
     private func decode(_ index: Int, _ name: String) throws(Problem) -> [UInt8] {
@@ -64,14 +64,4 @@ extension StreamName {
 
     /// The gateway's own keys: never a user's stream.
     var isReserved: Bool { bytes.starts(with: StreamName.reservedPrefix) }
-}
-
-extension [UInt8] {
-    /// These bytes as an entry's ID.
-    func withEntryID(missingSequence: UInt64?, _ name: String) throws(Problem) -> StreamID {
-        guard let id = withUnsafeBytes({ StreamID($0, missingSequence: missingSequence) }) else {
-            throw Problem(.invalidID, "\(name): \(quoted) is no ID; it looks like 1709251200000-0.")
-        }
-        return id
-    }
 }

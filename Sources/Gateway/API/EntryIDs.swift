@@ -3,65 +3,61 @@
 
 import Redis
 
-/// A bound of a range.
-enum RangeBound: Equatable {
-    case earliest, latest
-    case id(StreamID, exclusive: Bool)
+extension [UInt8] {
+    /// These bytes as an entry's ID; a bare `ms` means sequence 0.
+    func entryID(_ name: String) throws(Problem) -> StreamID {
+        guard let id = withUnsafeBytes({ StreamID($0, missingSequence: 0) }) else {
+            throw Problem(.invalidID, "\(name): \(quoted) is no ID; an ID looks like 1709251200000-0.")
+        }
+        return id
+    }
 
-    /// `missingSequence`: what a bare `ms` means here: 0 for a start, the largest for an end.
-    init(_ text: [UInt8], missingSequence: UInt64, _ name: String) throws(Problem) {
-        switch String(decoding: text, as: UTF8.self) {
-        case "earliest", "-": self = .earliest
-        case "latest", "+": self = .latest
-        default:
-            let isExclusive = text.first == UInt8(ascii: "(")
-            let id = isExclusive ? Array(text.dropFirst()) : text
-            self = .id(try id.withEntryID(missingSequence: missingSequence, name), exclusive: isExclusive)
+    private func isOne(of words: StaticString...) -> Bool {
+        withUnsafeBytes { bytes in
+            words.contains { bytes.isSame(as: UnsafeRawBufferPointer(start: $0.utf8Start, count: $0.utf8CodeUnitCount)) }
         }
     }
 
-    /// As Redis writes it.
-    var text: String {
-        switch self {
-        case .earliest: "-"
-        case .latest: "+"
-        case .id(let id, let exclusive): exclusive ? "(\(id)" : "\(id)"
-        }
-    }
-}
-
-/// Where a group stands: PUT and PATCH of a group.
-enum GroupPosition: Equatable {
-    case earliest, latest
-    case id(StreamID)
-
-    init(_ text: [UInt8], _ name: String = "id") throws(Problem) {
-        switch String(decoding: text, as: UTF8.self) {
-        case "earliest", "-", "0": self = .earliest
-        case "latest", "$", "+": self = .latest
-        default: self = .id(try text.withEntryID(missingSequence: 0, name))
-        }
+    /// A bound of a range: an ID, `(` before an exclusive one, `earliest` or `latest`.
+    func rangeBound(_ name: String) throws(Problem) -> StreamBound {
+        if isOne(of: "earliest", "-") { return .earliest }
+        if isOne(of: "latest", "+") { return .latest }
+        let isExclusive = first == UInt8(ascii: "(")
+        let text = isExclusive ? Array(dropFirst()) : self
+        let id = try text.entryID(name)
+        if text.contains(UInt8(ascii: "-")) { return isExclusive ? .excluding(id) : .including(id) }
+        return isExclusive ? .excludingMillisecond(id.milliseconds) : .millisecond(id.milliseconds)
     }
 
-    var text: String {
-        switch self {
-        case .earliest: "0-0"
-        case .latest: "$"
-        case .id(let id): "\(id)"
-        }
+    /// Where a group stands: what comes after it is new.
+    func groupPosition(_ name: String) throws(Problem) -> StreamGroupPosition {
+        if isOne(of: "earliest", "-", "0") { return .after(.zero) }
+        if isOne(of: "latest", "$", "+") { return .latest }
+        return .after(try entryID(name))
     }
-}
 
-/// What a consumer reads: what nobody got yet, or its own history.
-enum ReadPosition: Equatable {
-    case new
-    case pending(after: StreamID)
+    /// What a consumer reads: what nobody got yet, or its own pending entries after an ID.
+    func readPosition(_ name: String) throws(Problem) -> StreamGroupStart {
+        if isOne(of: "new", ">") { return .new }
+        if isOne(of: "pending", "0", "earliest", "-") { return .pending(after: .zero) }
+        return .pending(after: try entryID(name))
+    }
 
-    init(_ text: [UInt8]) throws(Problem) {
-        switch String(decoding: text, as: UTF8.self) {
-        case "new", ">": self = .new
-        case "pending", "0", "earliest", "-": self = .pending(after: .zero)
-        default: self = .pending(after: try text.withEntryID(missingSequence: 0, "id"))
+    /// Where a reader without a group begins: after an ID, or with what is added from now on.
+    func tailStart(_ name: String) throws(Problem) -> StreamTailStart {
+        if isOne(of: "latest", "$") { return .latest }
+        if isOne(of: "earliest", "-") { return .after(.zero) }
+        return .after(try entryID(name))
+    }
+
+    /// The ID of an entry to add: `*`, `ms-seq`, `ms-*` or `ms`.
+    func addID(_ name: String) throws(Problem) -> StreamAddID {
+        if isOne(of: "*") { return .automatic }
+        if suffix(2) == [UInt8(ascii: "-"), UInt8(ascii: "*")] {
+            return .next(milliseconds: try Array(dropLast(2)).entryID(name).milliseconds)
         }
+        let id = try entryID(name)
+        guard id > .zero else { throw Problem(.invalidID, "\(name): an entry's ID is above 0-0.") }
+        return .exact(id)
     }
 }

@@ -39,6 +39,11 @@ struct QueryParameters {
         pairs.contains { $0.name.isSame(as: name) }
     }
 
+    /// Whether the parameter came without `=`.
+    func isBare(_ name: StaticString) -> Bool {
+        pairs.contains { $0.name.isSame(as: name) && $0.value == nil }
+    }
+
     /// The decoded value; nil when the parameter is absent.
     func bytes(_ name: StaticString) throws(Problem) -> [UInt8]? {
         guard let pair = pairs.first(where: { $0.name.isSame(as: name) }) else { return nil }

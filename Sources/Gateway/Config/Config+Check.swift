@@ -17,6 +17,12 @@ extension Config {
                 object(key, "is for the private Redis, and redis names another; leave one of them out")
             }
         }
+        if places["limits.max_connections"] != nil, Limits.descriptorBound(limits.connections) < limits.connections {
+            object(
+                "limits.max_connections",
+                "the process may only have \(Limits.descriptorBound(.max) + Limits.ownDescriptors) files open, and keeps "
+                    + "\(Limits.ownDescriptors) of them; raise ulimit -n")
+        }
         for token in tokens {
             switch token.secret {
             case .environment(let name) where environment[name]?.isEmpty != false:
@@ -68,7 +74,8 @@ extension TokenDefinition {
         let digits = Array(try node.text("64 hexadecimal digits").utf8)
         var bytes: [UInt8] = []
         for pair in stride(from: 0, to: digits.count - 1, by: 2) {
-            guard let byte = UInt8(String(decoding: digits[pair..<pair + 2], as: UTF8.self), radix: 16), digits[pair] != 0x2B else { break }
+            let text = String(decoding: digits[pair..<pair + 2], as: UTF8.self)
+            guard let byte = UInt8(text, radix: 16), digits[pair] != UInt8(ascii: "+") else { break }
             bytes.append(byte)
         }
         guard digits.count == 64, bytes.count == 32 else {

@@ -14,7 +14,10 @@ extension Config {
         let fromArguments = try argumentValues(arguments)
         let fromEnvironment = try environmentValues(environment)
         var config = Config()
-        config.dataDirectory = (environment["XDG_STATE_HOME"] ?? "\(environment["HOME"] ?? ".")/.local/state") + "/sluice"
+        let home = environment["HOME"] ?? "."
+        // Only an absolute path counts (XDG Base Directory Specification).
+        let state = environment["XDG_STATE_HOME"].flatMap { $0.hasPrefix("/") ? $0 : nil } ?? home + "/.local/state"
+        config.dataDirectory = state + "/sluice"
         var problems: [ConfigProblem] = []
 
         let path = fromArguments["config"] ?? fromEnvironment["config"]
@@ -23,6 +26,7 @@ extension Config {
             guard let node = fromArguments[option.name] ?? fromEnvironment[option.name] else { continue }
             config.set(option, node, &problems)
         }
+        if config.dataDirectory.hasPrefix("~/") { config.dataDirectory = home + config.dataDirectory.dropFirst() }
         problems += config.contradictions(environment)
         guard problems.isEmpty else { throw ConfigError(problems: problems) }
         return config
@@ -73,7 +77,9 @@ extension Config {
             let parts = option.key.split(separator: ".").map(String.init)
             var owner = reader
             if parts.count > 1 {
-                if sections[parts[0]] == nil, let section = reader.take(parts[0]) { sections[parts[0]] = ConfigMapReader(section) }
+                if sections[parts[0]] == nil, let section = reader.take(parts[0]) {
+                    sections[parts[0]] = ConfigMapReader(section)
+                }
                 guard let section = sections[parts[0]] else { continue }
                 owner = section
             }
@@ -93,7 +99,8 @@ extension Config {
             for node in try node.list() {
                 do throws(ConfigError) {
                     let token = try TokenDefinition.parse(node)
-                    if tokens.contains(where: { $0.name == token.name }) { problems.append(node.problem("two tokens of one name")) }
+                    let isKnown = tokens.contains { $0.name == token.name }
+                    if isKnown { problems.append(node.problem("two tokens of one name")) }
                     tokens.append(token)
                 } catch {
                     problems += error.problems
@@ -145,7 +152,7 @@ extension Config {
             let parts = argument.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
             let flag = parts.first ?? ""
             func refused(_ reason: String) -> ConfigError {
-                ConfigError(problems: [ConfigProblem(place: ConfigPlace(source: printable(flag)), key: "", reason: reason)])
+                ConfigError(problems: [ConfigProblem(place: ConfigPlace(source: printable(flag)), key: "", reason: reason)], isUsage: true)
             }
             let option = ConfigOption.all.first { $0.flag == flag }
             guard option != nil || flag == "--config" else {
@@ -206,8 +213,13 @@ enum ConfigFile {
         defer { close(file) }
         var bytes: [UInt8] = []
         while bytes.count < 16 << 20 {
-            let part = [UInt8](unsafeUninitializedCapacity: 65536) { $1 = max(Glibc.read(file, $0.baseAddress, 65536), 0) }
-            if part.isEmpty { return bytes }
+            var count = 0
+            let part = [UInt8](unsafeUninitializedCapacity: 65536) { space, used in
+                count = Glibc.read(file, space.baseAddress, 65536)
+                used = max(count, 0)
+            }
+            if count < 0 { return nil }  // A directory, for one.
+            if count == 0 { return bytes }
             bytes += part
         }
         errno = EFBIG

@@ -21,10 +21,7 @@ extension Config {
                 + "streams: [\($0.streams.map(ConfigOption.quoted).joined(separator: ", "))]}  # secret not shown"
         }
         if !sinks.isEmpty { lines.append("sinks:") }
-        lines += sinks.map {
-            "  \($0.name): {streams: [\($0.streams.map(ConfigOption.quoted).joined(separator: ", "))], "
-                + "url: \(ConfigOption.quoted($0.url)), group: \(ConfigOption.quoted($0.group))}  # \($0.secrets.count) secrets not shown"
-        }
+        lines += sinks.flatMap(\.yamlLines)
         return lines.joined(separator: "\n") + "\n"
     }
 
@@ -33,17 +30,30 @@ extension Config {
         let defaults = Config()
         let groups: [(String, [ConfigOption])] = [
             ("LISTENING", ConfigOption.listening), ("REDIS", ConfigOption.redis), ("READING", ConfigOption.reading),
-            ("ACCESS", ConfigOption.access), ("LOGGING", ConfigOption.logging), ("LIMITS (in sluice.yaml under limits:)", ConfigOption.limits),
+            ("ACCESS", ConfigOption.access), ("LOGGING", ConfigOption.logging),
+            ("LIMITS (in sluice.yaml under limits:)", ConfigOption.limits),
         ]
         return groups.map { title, options in
-            "\(title)\n" + options.map { option in
-                let call = "  \(option.flag)" + (option.isFlag ? "" : " \(option.shape)")
-                let column = 32
-                let gap = call.count + 2 <= column
-                    ? String(repeating: " ", count: column - call.count) : "\n" + String(repeating: " ", count: column)
-                let value = option.show(defaults)
-                return call + gap + option.help + (option.isFlag || value == "null" || value == "[]" ? "" : " [\(value)]")
-            }.joined(separator: "\n")
+            ([title] + options.map { helpLines($0, of: defaults) }).joined(separator: "\n")
         }.joined(separator: "\n\n")
+    }
+
+    /// The call on the left, the sentence on the right, within 79 columns.
+    private static func helpLines(_ option: ConfigOption, of defaults: Config) -> String {
+        let column = 30, width = 79
+        let value = option.show(defaults)
+        let hasDefault = !option.isFlag && value != "null" && value != "[]"
+        var lines = ["  \(option.flag)" + (option.isFlag ? "" : " \(option.shape)")]
+        if lines[0].count + 2 > column { lines.append("") }
+        for word in (option.help + (hasDefault ? " [\(value)]" : "")).split(separator: " ") {
+            var last = lines[lines.count - 1]
+            if last.count + 1 + word.count > width {
+                lines.append("")
+                last = ""
+            }
+            let gap = max(last.count > column ? 1 : column - last.count, 1)
+            lines[lines.count - 1] = last + String(repeating: " ", count: gap) + word
+        }
+        return lines.joined(separator: "\n")
     }
 }

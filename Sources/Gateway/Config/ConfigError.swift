@@ -24,6 +24,13 @@ struct ConfigProblem: Error, Sendable, Equatable, CustomStringConvertible {
 /// A refused configuration. Its description has a line a mistake.
 public struct ConfigError: Error, Sendable, CustomStringConvertible {
     let problems: [ConfigProblem]
+    /// The command line has an option that there is none of, or one without its value.
+    public private(set) var isUsage = false
+
+    init(problems: [ConfigProblem], isUsage: Bool = false) {
+        self.problems = problems
+        self.isUsage = isUsage
+    }
 
     public var description: String { problems.map(\.description).joined(separator: "\n") }
 }

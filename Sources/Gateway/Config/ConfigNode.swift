@@ -33,7 +33,8 @@ struct ConfigNode: Sendable {
     private func expected(_ wanted: String) -> ConfigProblem {
         switch content {
         case .null: problem("expected \(wanted), found nothing")
-        case .scalar(let text, let isQuoted): problem("expected \(wanted), found \(isQuoted ? "the text " : "")\"\(printable(text))\"")
+        case .scalar(let text, true): problem("expected \(wanted), found the text \"\(printable(text))\"")
+        case .scalar(let text, false): problem("expected \(wanted), found \"\(printable(text))\"")
         case .list: problem("expected \(wanted), found a list")
         case .map: problem("expected \(wanted), found a map")
         }
@@ -50,7 +51,9 @@ struct ConfigNode: Sendable {
     func integer(in range: ClosedRange<Int>, _ noun: String = "a whole number") throws(ConfigProblem) -> Int {
         let wanted = range.upperBound == .max
             ? "\(noun) of at least \(range.lowerBound)" : "\(noun) from \(range.lowerBound) to \(range.upperBound)"
-        guard case .scalar(let text, false) = content, let value = Int(text), range.contains(value) else { throw expected(wanted) }
+        guard case .scalar(let text, false) = content, let value = Int(text), range.contains(value) else {
+            throw expected(wanted)
+        }
         return value
     }
 

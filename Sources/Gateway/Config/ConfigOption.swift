@@ -81,6 +81,18 @@ struct ConfigOption: Sendable {
         } + "\""
     }
 
+    /// Origins as browsers send them (RFC 6454 §6.2): scheme, host and port, lower case, without a path.
+    private static func origins(_ node: ConfigNode) throws(ConfigProblem) -> [String] {
+        let texts = try node.texts()
+        for text in texts {
+            let host = ["https://", "http://"].first { text.hasPrefix($0) }.map { text.dropFirst($0.count) } ?? ""
+            guard !host.isEmpty, text == text.lowercased(), !host.utf8.contains(where: { "/?#@* ".utf8.contains($0) }) else {
+                throw node.problem("expected origins as https://app.example.com, found \"\(printable(text))\"")
+            }
+        }
+        return texts
+    }
+
     // MARK: The table
 
     static let all: [ConfigOption] = listening + redis + reading + access + logging + limits
@@ -112,7 +124,10 @@ struct ConfigOption: Sendable {
 
     static let access: [ConfigOption] = [
         .flag("insecure_no_auth", \.isOpenToAll, "Serve without tokens on an address that others can reach."),
-        .texts("allowed_origins", \.allowedOrigins, "ORIGIN,…", "Web origins whose pages may call, as https://app.example.com."),
+        ConfigOption(
+            key: "allowed_origins", shape: "ORIGIN,…", help: "Web origins whose pages may call, as https://app.example.com.",
+            show: { "[\($0.allowedOrigins.map(quoted).joined(separator: ", "))]" },
+            set: { (node, config) throws(ConfigProblem) in config.allowedOrigins = try origins(node) }),
         .texts("allowed_hosts", \.allowedHosts, "HOST,…", "Names that Host may carry on loopback, besides localhost."),
     ]
 

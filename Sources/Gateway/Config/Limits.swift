@@ -84,10 +84,13 @@ struct Limits: Sendable, Equatable {
     /// Sinks of the configuration and of the API together: each has a worker per stream. 413 `TOO_LARGE`.
     var sinks = 1000
 
+    /// File descriptors for Redis, webhooks and files.
+    static let ownDescriptors = 1000
+
     /// `wanted`, or what the process' file descriptors leave room for.
     static func descriptorBound(_ wanted: Int) -> Int {
         var limit = rlimit()
         guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return wanted }
-        return max(min(wanted, Int(clamping: limit.rlim_cur) - 1000), 1)
+        return max(min(wanted, Int(clamping: limit.rlim_cur) - ownDescriptors), 1)
     }
 }

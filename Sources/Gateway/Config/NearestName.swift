@@ -1,12 +1,13 @@
 // "Did you mean …?": the known name that is fewest edits away.
 
 /// The one of `names` nearest to `name`, if it is near enough to have been meant: at most two edits, and
-/// fewer than half of the letters.
+/// fewer than half of the letters; or only its `_ms` forgotten.
 func nearestName<Names: Sequence<String>>(to name: String, among names: Names) -> String? {
     let wanted = Array(name.utf8)
     guard wanted.count <= 64 else { return nil }  // What a stranger sends must not cost us; no name of ours is that long.
     var best: (name: String, distance: Int)?
     for candidate in names {
+        if candidate == name + "_ms" { return candidate }  // The unit forgotten: more edits than a slip, and surely meant.
         let distance = editDistance(wanted, Array(candidate.utf8))
         if distance <= 2, distance * 2 < max(wanted.count, 2), distance < best?.distance ?? .max { best = (candidate, distance) }
     }

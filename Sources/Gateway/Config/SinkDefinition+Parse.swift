@@ -51,7 +51,8 @@ extension SinkDefinition {
 
     private func checkTogether(_ reader: ConfigMapReader) {
         if lease <= timeout + connectTimeout {
-            reader.object("lease_ms", "must be above timeout_ms + connect_timeout_ms, or two replicas would deliver the same message")
+            reader.object(
+                "lease_ms", "must be above timeout_ms + connect_timeout_ms, or two replicas would deliver the same message")
         }
         if maxHeld < concurrency { reader.object("max_held", "must be at least concurrency (\(concurrency))") }
         for stream in streams where deadLetterStream(of: stream) == stream {
@@ -79,8 +80,12 @@ extension SinkDefinition {
     /// A name by the rules of API.md §1.3.
     private static func redisName(_ node: ConfigNode) throws(ConfigProblem) -> String {
         let name = try node.text("a name")
-        guard name.utf8.count <= 512, !name.utf8.contains(0) else { throw node.problem("a name is at most 512 bytes, without NUL") }
-        guard !name.hasPrefix("sluice:") else { throw node.problem("names that begin with \"sluice:\" are the gateway's own") }
+        guard name.utf8.count <= Limits().nameBytes, !name.utf8.contains(0) else {
+            throw node.problem("a name is at most \(Limits().nameBytes) bytes, without NUL")
+        }
+        guard !name.hasPrefix("sluice:") else {
+            throw node.problem("names that begin with \"sluice:\" are the gateway's own")
+        }
         return name
     }
 
@@ -91,8 +96,10 @@ extension SinkDefinition {
         case "latest", "$": return .latest
         default:
             let parts = text.split(separator: "-", maxSplits: 1, omittingEmptySubsequences: false)
-            let isID = parts.allSatisfy { !$0.isEmpty && $0.utf8.allSatisfy { (0x30...0x39).contains($0) } && UInt64($0) != nil }
-            guard isID else { throw node.problem("expected earliest, latest or an id as 1709251200000-0, found \"\(printable(text))\"") }
+            // UInt64 alone would take a sign.
+            guard parts.allSatisfy({ $0.utf8.allSatisfy { (0x30...0x39).contains($0) } && UInt64($0) != nil }) else {
+                throw node.problem("expected earliest, latest or an id as 1709251200000-0, found \"\(printable(text))\"")
+            }
             return .id(text)
         }
     }
@@ -119,7 +126,8 @@ extension SinkDefinition {
         for member in try node.members() {
             let name = member.name.lowercased()
             guard !name.isEmpty, name.utf8.allSatisfy(isTokenByte) else { throw member.value.problem("not a header's name") }
-            guard !["host", "content-length", "transfer-encoding", "connection"].contains(name), !name.hasPrefix("webhook-") else {
+            let isReserved = ["host", "content-length", "transfer-encoding", "connection"].contains(name)
+            guard !isReserved, !name.hasPrefix("webhook-") else {
                 throw member.value.problem("this header is set by the sink itself")
             }
             let value = try member.value.text("a header's value")

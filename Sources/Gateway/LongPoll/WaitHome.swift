@@ -79,7 +79,8 @@ struct WaitHome {
         case track(StreamName, TrackID)
         case look(WaiterID)
         case end(WaiterID, WaitEnd)
-        /// Send `.timer` at this time. A later one for the same key replaces nothing: each is answered.
+        /// Send `.timer` at this time, at most `longestSleep` away. A later one for the same key replaces nothing:
+        /// each is answered, also when the queue has gone meanwhile.
         case wake(WaitKey, at: Instant)
     }
 
@@ -93,9 +94,11 @@ struct WaitHome {
         var retryDelay = Duration.milliseconds(100)
         /// How often the readers of a group look for idle messages, all together.
         var claimInterval = Duration.milliseconds(200)
-        /// Empty looks in a row after which a group is throttled, and to what.
+        /// Empty batches of looks in a row after which a group is throttled, and to what.
         var emptyLooksAllowed = 3
         var emptyLookInterval = Duration.milliseconds(5)
+        /// Timers are not taken back: a message that is due in hours must not leave one behind with every waiter.
+        var longestSleep = Duration.seconds(10)
     }
 
     var settings: Settings
@@ -104,6 +107,7 @@ struct WaitHome {
     private var keys: [WaiterID: WaitKey] = [:]
     private var lastTrack: TrackID = 0
     private var walk: [WaitKey] = []
+    private var walkCredit = 0  // Looks that the walk may start; below zero after a large queue without a group.
     private var walkBegan = Instant.zero
     private var now = Instant.zero
     private var actions: [Action] = []
@@ -125,17 +129,21 @@ struct WaitHome {
         var looking: Set<WaiterID> = []
         /// Something may be there that nobody has looked for.
         var needsLook = false
-        /// Of a queue without a group, where everybody looks for himself: who has to, when not all have.
-        var restless: [WaiterID] = []
+        /// For whom nobody has looked yet: they came, or failed, since the last batch began. Without a group, where
+        /// everybody looks for himself, these have to when not all have.
+        var restless = WaiterQueue()
         var isEveryoneRestless = false
         var needsClaim = false
+        var isClaiming = false
         var batchCameFull = true
+        var batchCameEmpty = true
         var width = 1
         var emptyLooks = 0
         var notBefore = Instant.zero
         var unownedDue: Instant?
         var claimDue: Instant?
-        var wakeAt: Instant?
+        /// The timers that were asked for, each sooner than the one before it.
+        var wakes: [Instant] = []
         var lastLook = Instant.zero
     }
 
@@ -143,6 +151,13 @@ struct WaitHome {
 
     var waiterCount: Int { keys.count }
     var streamCount: Int { streams.count }
+    /// How many newcomers are remembered as not yet looked for.
+    var restlessCount: Int { streams.values.reduce(0) { $0 + $1.queues.values.reduce(0) { $0 + $1.restless.count } } }
+
+    /// The waiters of a queue in their order, for tests.
+    func waiters(of key: WaitKey) -> [WaiterID] {
+        streams[key.stream]?.queues[key.group]?.waiters.prefix(.max) ?? []
+    }
 
     mutating func handle(_ event: Event, now: Instant) -> [Action] {
         self.now = now
@@ -171,7 +186,7 @@ struct WaitHome {
             queue.doubt(by: waiter)
             if claims {
                 queue.claimants.append(waiter)
-                queue.claimDue = queue.claimDue ?? firstClaim
+                queue.claimDue = min(queue.claimDue ?? firstClaim, firstClaim)  // The others may have time.
             }
         }
     }
@@ -181,7 +196,11 @@ struct WaitHome {
         change(key) { queue in
             queue.remove(waiter)
             // It was told to look, and nobody knows whether it did.
-            if queue.looking.remove(waiter) != nil && key.group != nil { queue.doubt() }
+            if queue.looking.remove(waiter) != nil && key.group != nil {
+                queue.doubt()
+                queue.batchCameFull = false
+            }
+            if queue.looking.isEmpty && !queue.batchCameFull { queue.width = 1 }
         }
     }
 
@@ -189,20 +208,26 @@ struct WaitHome {
         guard let key = keys[waiter] else { return }
         if case .ended(let reason) = look.result { return end(key, reason, except: waiter) }
         if case .found = look.result { keys[waiter] = nil }
-        let retry = now + settings.retryDelay
+        let (retry, claimInterval) = (now + settings.retryDelay, settings.claimInterval)
         change(key) { queue in
             queue.looking.remove(waiter)
             queue.unownedDue = look.unownedDue ?? queue.unownedDue
-            queue.claimDue = look.claimDue ?? queue.claimDue
+            if let due = look.claimDue {
+                // One claimant's idle time says nothing of the others': they take turns.
+                let soonest = queue.lastLook + claimInterval
+                queue.claimDue = queue.claimants.count > 1 ? soonest : max(due, soonest)
+                if queue.claimants.remove(waiter) { queue.claimants.append(waiter) }
+            }
             switch look.result {
             case .found(let full):
                 queue.remove(waiter)
                 queue.emptyLooks = 0
+                queue.batchCameEmpty = false
                 if !full { queue.batchCameFull = false }
             case .nothing:
-                queue.emptyLooks += 1
                 queue.batchCameFull = false
             case .failed:
+                queue.batchCameEmpty = false
                 queue.batchCameFull = false
                 queue.doubt(by: waiter)
                 queue.notBefore = retry
@@ -211,8 +236,10 @@ struct WaitHome {
                 preconditionFailure("Ended queues were dealt with above.")
             }
             guard queue.looking.isEmpty else { return }
+            if queue.batchCameEmpty { queue.emptyLooks += 1 }
             if queue.batchCameFull && key.group != nil {
                 queue.doubt()  // More may be there.
+                queue.needsClaim = queue.isClaiming
                 queue.width *= 2
             } else {
                 queue.width = 1
@@ -221,11 +248,18 @@ struct WaitHome {
     }
 
     private mutating func end(_ key: WaitKey, _ reason: WaitEnd, except teller: WaiterID) {
-        guard let queue = streams[key.stream]?.queues.removeValue(forKey: key.group) else { return }
-        if streams[key.stream]!.queues.isEmpty { streams[key.stream] = nil }
-        for waiter in queue.waiters.prefix(.max) {
+        guard let queue = streams[key.stream]?.queues[key.group] else { return }
+        // Who came since the look began may have found it created anew: he sees for himself.
+        let ended = queue.waiters.prefix(.max).filter { $0 == teller || !queue.restless.contains($0) }
+        for waiter in ended {
             keys[waiter] = nil
             if waiter != teller { actions.append(.end(waiter, reason)) }
+        }
+        change(key) { queue in
+            for waiter in ended { queue.remove(waiter) }
+            queue.looking = []
+            queue.width = 1
+            queue.doubt()
         }
     }
 
@@ -259,7 +293,7 @@ struct WaitHome {
     private mutating func timer(_ key: WaitKey) {
         let now = now
         change(key) { queue in
-            queue.wakeAt = nil
+            while let wake = queue.wakes.last, wake <= now { queue.wakes.removeLast() }
             if let due = queue.unownedDue, due <= now {
                 queue.unownedDue = nil
                 queue.doubt()
@@ -275,10 +309,13 @@ struct WaitHome {
             walkBegan = now
         }
         let (share, now) = (max(1, settings.slowLooksPerSecond / 10), now)
-        for key in walk.suffix(share) {
+        walkCredit = min(share, walkCredit + share)
+        while walkCredit > 0, let key = walk.popLast() {
+            walkCredit -= 1
+            let before = looksStarted
             change(key) { if now - $0.lastLook >= .seconds(1) { $0.doubt() } }
+            walkCredit -= max(0, looksStarted - before - 1)  // Without a group all its waiters look.
         }
-        walk.removeLast(min(share, walk.count))
     }
 
     // MARK: Looking
@@ -311,37 +348,46 @@ struct WaitHome {
             if now < start {
                 wake(&queue, key, at: start)
             } else if evenUntracked || isTracked(key.stream) {
-                return startLooks(&queue, key, stillDoubted: evenUntracked)
+                if startLooks(&queue, key, stillDoubted: evenUntracked) { return }
             }
-        } else if !settings.isTracking {
+        }
+        if !queue.needsLook && !settings.isTracking {
             queue.doubt()
             queue.notBefore = now + settings.pollInterval
             wake(&queue, key, at: queue.notBefore)
         }
         if queue.needsClaim, let claimant = queue.claimants.first {
             queue.needsClaim = false
-            return look(&queue, [claimant])
+            look(&queue, [claimant])
+            queue.isClaiming = true
+            queue.claimDue = now + settings.claimInterval  // Whatever becomes of the look.
+            return
         }
         if let due = queue.unownedDue { wake(&queue, key, at: due) }
         if let due = queue.claimDue, !queue.claimants.isEmpty { wake(&queue, key, at: due) }
     }
 
-    private mutating func startLooks(_ queue: inout Queue, _ key: WaitKey, stillDoubted: Bool) {
+    /// False when those who had to look for themselves have gone.
+    private mutating func startLooks(_ queue: inout Queue, _ key: WaitKey, stillDoubted: Bool) -> Bool {
         let batch: [WaiterID]
         if key.group != nil {
             batch = queue.waiters.prefix(queue.width)
         } else if queue.isEveryoneRestless {
             batch = queue.waiters.prefix(.max)
         } else {
-            batch = queue.restless.filter(queue.waiters.contains)
+            batch = queue.restless.prefix(.max)
         }
         queue.calm()
         if stillDoubted { queue.doubt() }
         if !batch.isEmpty { look(&queue, batch) }
+        return !batch.isEmpty
     }
 
     private mutating func look(_ queue: inout Queue, _ batch: [WaiterID]) {
+        queue.isClaiming = false
         queue.batchCameFull = true
+        queue.batchCameEmpty = true
+        queue.width = batch.count  // Not what was wished for: then a lone waiter's full looks would add up.
         queue.lastLook = now
         queue.looking = Set(batch)
         looksStarted += batch.count
@@ -367,8 +413,9 @@ struct WaitHome {
     }
 
     private mutating func wake(_ queue: inout Queue, _ key: WaitKey, at instant: Instant) {
-        if let sooner = queue.wakeAt, sooner <= instant { return }
-        queue.wakeAt = instant
+        let instant = min(instant, now + settings.longestSleep)
+        if let sooner = queue.wakes.last, sooner <= instant { return }
+        queue.wakes.append(instant)
         actions.append(.wake(key, at: instant))
     }
 }
@@ -377,6 +424,7 @@ extension WaitHome.Queue {
     fileprivate mutating func remove(_ waiter: WaiterID) {
         waiters.remove(waiter)
         claimants.remove(waiter)
+        restless.remove(waiter)
     }
 
     /// Somebody has to look; without a group, everybody has.
@@ -387,12 +435,12 @@ extension WaitHome.Queue {
 
     fileprivate mutating func doubt(by waiter: WaiterID) {
         needsLook = true
-        restless.append(waiter)
+        if !restless.contains(waiter) { restless.append(waiter) }
     }
 
     fileprivate mutating func calm() {
         needsLook = false
         isEveryoneRestless = false
-        restless = []
+        restless = WaiterQueue()
     }
 }

@@ -1,0 +1,112 @@
+// What every endpoint may use. One per loop, owned by its `GatewayServer`; the endpoints are extensions,
+// a file per resource.
+
+import HTTP
+import Net
+import Redis
+
+/// Work that goes on after its cause has been answered. Names only what may cross tasks.
+enum BackgroundWork: Sendable {
+    case track(StreamName, WaitHome.TrackID)
+    /// What was read for a client that has gone becomes unowned.
+    case handBack(StreamName, GroupName, ConsumerName, ids: [[UInt8]])
+}
+
+final class API {
+    let loop: EventLoop
+    let store: any StreamStore
+    let config: Config
+    let longPoll: LongPoll
+    let metrics: Metrics
+    var unowned = UnownedIndex()
+    var isDraining = false
+    /// Starts work on this loop; set by the server.
+    var startWork: (BackgroundWork) -> Void = { _ in }
+    /// What all loops of the process have counted; set by the server.
+    var collectSnapshots: () async -> [LoopSnapshot] = { [] }
+
+    var limits: Limits { config.limits }
+
+    init(loop: EventLoop, store: any StreamStore, config: Config, longPoll: LongPoll, metrics: Metrics) {
+        self.loop = loop
+        self.store = store
+        self.config = config
+        self.longPoll = longPoll
+        self.metrics = metrics
+    }
+}
+
+// MARK: Asking Redis
+
+extension API {
+    /// Sends a command about a stream; failures become problems that name it.
+    func ask(_ command: RedisCommand, _ stream: StreamName, _ group: GroupName? = nil) async throws(Problem) -> RedisReply {
+        do {
+            return try await store.send(command)
+        } catch {
+            throw await explain(error, stream, group)
+        }
+    }
+
+    /// Why Redis refused, in words that name what was asked for. Looks again only where Redis' answer
+    /// leaves it open whether the stream or the group is missing.
+    func explain(_ error: RedisError, _ stream: StreamName, _ group: GroupName? = nil) async -> Problem {
+        guard case .reply(let code, let line) = error else { return Problem(error) }
+        var problem: Problem
+        switch code {
+        case .wrongType: problem = .notAStream(stream)
+        case .noGroup: problem = await missing(stream, group)
+        case .err where line.contains("no such key") || line.contains("requires the key to exist"):
+            problem = .streamNotFound(stream)
+        default: return Problem(error)
+        }
+        problem.redisError = line
+        return problem
+    }
+
+    private func missing(_ stream: StreamName, _ group: GroupName?) async -> Problem {
+        guard let group else { return .streamNotFound(stream) }
+        do {
+            let exists = try await store.send(.exists(stream.bytes)).integer == 1
+            return exists ? .groupNotFound(group, of: stream) : .streamNotFound(stream)
+        } catch {
+            return Problem(error)
+        }
+    }
+
+    /// Redis answers some calls about a stream that isn't there with nothing: 404 only then (API.md §1.8).
+    func requireStream(_ stream: StreamName) async throws(Problem) {
+        let type = try await ask(.type(stream.bytes), stream)
+        if type.matches("none") { throw .streamNotFound(stream) }
+        if !type.matches("stream") { throw .notAStream(stream) }
+    }
+}
+
+// MARK: Answers
+
+extension API {
+    /// A buffer for a reply's body, borrowed from the loop.
+    func newBody() -> ByteBuffer { loop.buffers.take() }
+
+    func json(_ body: ByteBuffer, status: Int = 200) -> Response {
+        body.append(UInt8(ascii: "\n"))
+        return Response(status: status, contentType: "application/json", body: .bytes(body))
+    }
+
+    func json(literal: StaticString, status: Int = 200) -> Response {
+        let body = newBody()
+        body.append(literal: literal)
+        return json(body, status: status)
+    }
+
+    /// `{"name":number}`
+    func json(_ name: StaticString, _ number: Int64, status: Int = 200) -> Response {
+        let body = newBody()
+        body.append(literal: "{\"")
+        body.append(literal: name)
+        body.append(literal: "\":")
+        body.append(decimal: number)
+        body.append(UInt8(ascii: "}"))
+        return json(body, status: status)
+    }
+}

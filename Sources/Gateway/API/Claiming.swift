@@ -1,0 +1,109 @@
+// Taking over what another consumer holds (API.md §3): XCLAIM and XAUTOCLAIM, the same on every version.
+
+import HTTP
+import Net
+import Redis
+
+extension API {
+    /// `POST /v1/streams/{s}/groups/{g}/consumers/{c}/claim`
+    func claimMessages(_ call: Call) async throws(Problem) -> Response {
+        let query = try call.query(
+            ["min_idle_ms", "idle_ms", "time_ms", "retry_count", "force", "justid", "last_id", "fields", "stats"])
+        let (stream, group, consumer) = (try call.stream(), try call.group(), try call.readingConsumer())
+        var claim = ClaimScript.Claim(stream: stream, group: group, consumer: consumer)
+        claim.minIdle = try query.claimIdle("min_idle_ms", lease: config.lease) ?? config.lease
+        claim.idle = try query.milliseconds("idle_ms")
+        claim.time = try query.milliseconds("time_ms")
+        claim.retryCount = try query.integer("retry_count", in: 0...Int.max)
+        claim.force = try query.flag("force") ?? false
+        claim.justID = try query.flag("justid") ?? false
+        claim.lastID = try query.bytes("last_id")?.entryID("last_id")
+        if claim.idle != nil && claim.time != nil {
+            throw .parameter("time_ms", "not together with idle_ms: both set when the message was last delivered.")
+        }
+        let asPairs = try query.wantsPairs()
+        claim.ids = try await call.ids(query, limits)
+        let reply: RedisReply
+        do {
+            reply = try await store.evaluate(ClaimScript.script, ClaimScript.call(claim))
+        } catch {
+            throw await explain(error, stream, group)
+        }
+        let body = newBody()
+        body.append(UInt8(ascii: "{"))
+        var parts = reply.elements
+        writeClaimed(&parts, justID: claim.justID, asPairs: asPairs, to: body)
+        if try query.flag("stats") == true { try await appendStats(stream, group, to: body) }
+        body.append(UInt8(ascii: "}"))
+        return json(body)
+    }
+
+    /// `POST /v1/streams/{s}/groups/{g}/consumers/{c}/autoclaim`
+    func autoclaimMessages(_ call: Call) async throws(Problem) -> Response {
+        let query = try call.query(["min_idle_ms", "start", "count", "justid", "fields", "stats"])
+        let (stream, group, consumer) = (try call.stream(), try call.group(), try call.readingConsumer())
+        try await call.refuseBody()
+        let justID = try query.flag("justid") ?? false
+        let asPairs = try query.wantsPairs()
+        let call = AutoclaimScript.call(
+            stream, group, consumer,
+            minIdle: try query.claimIdle("min_idle_ms", lease: config.lease) ?? config.lease,
+            start: try query.bytes("start")?.autoclaimStart() ?? .zero,
+            count: try query.integer("count", in: 1...limits.ids) ?? 100, justID: justID)
+        let reply: RedisReply
+        do {
+            reply = try await store.evaluate(AutoclaimScript.script, call)
+        } catch {
+            throw await explain(error, stream, group)
+        }
+        var parts = reply.elements
+        let body = newBody()
+        body.append(literal: "{\"cursor\":")
+        body.appendJSON(string: parts.takeBytes() ?? UnsafeRawBufferPointer(start: nil, count: 0))
+        body.append(UInt8(ascii: ","))
+        writeClaimed(&parts, justID: justID, asPairs: asPairs, to: body)
+        if try query.flag("stats") == true { try await appendStats(stream, group, to: body) }
+        body.append(UInt8(ascii: "}"))
+        return json(body)
+    }
+
+    /// `"messages":[…]` or `"ids":[…]`, then `"deleted_ids":[…]`: from rows [id, fields, count, idle, consumer]
+    /// and a list of ids.
+    private func writeClaimed(_ parts: inout RedisCursor, justID: Bool, asPairs: Bool, to body: ByteBuffer) {
+        let writer = MessageWriter(body: body, asPairs: asPairs)
+        body.append(literal: justID ? "\"ids\":[" : "\"messages\":[")
+        var rows = parts.takeArray()
+        var isFirst = true
+        while var row = rows?.takeArray() {
+            if !isFirst { body.append(UInt8(ascii: ",")) }
+            isFirst = false
+            let id = row.takeBytes()
+            if justID {
+                body.appendJSON(string: id ?? UnsafeRawBufferPointer(start: nil, count: 0))
+                continue
+            }
+            var fields = row
+            row.skip()
+            let details = DeliveryDetails(
+                deliveryCount: row.takeInteger() ?? 1, idle: row.takeInteger(), consumer: row.takeBytes())
+            writer.write(id: id, fields: &fields, details)
+        }
+        body.append(literal: "],\"deleted_ids\":[")
+        var deleted = parts.takeArray()
+        isFirst = true
+        while let id = deleted?.takeBytes() {
+            if !isFirst { body.append(UInt8(ascii: ",")) }
+            isFirst = false
+            body.appendJSON(string: id)
+        }
+        body.append(UInt8(ascii: "]"))
+    }
+}
+
+extension [UInt8] {
+    /// Where XAUTOCLAIM begins: an ID, or `earliest`.
+    fileprivate func autoclaimStart() throws(Problem) -> StreamID {
+        if elementsEqual("earliest".utf8) || elementsEqual("-".utf8) { return .zero }
+        return try entryID("start")
+    }
+}

@@ -1,0 +1,102 @@
+// What XINFO tells, as typed rows: a flat list of names and values, in an order that differs by version.
+
+import Net
+import Redis
+
+/// A row of XINFO GROUPS.
+struct GroupRow {
+    var name = UnsafeRawBufferPointer(start: nil, count: 0)
+    var consumers: Int64 = 0
+    var pending: Int64 = 0
+    var lastDeliveredID = UnsafeRawBufferPointer(start: nil, count: 0)
+    /// Nil before 7.0, and where Redis can't tell.
+    var entriesRead: Int64?
+    var lag: Int64?
+
+    /// Passes one row; nil at the end.
+    init?(_ rows: inout RedisCursor) {
+        guard var row = rows.takeArray() else { return nil }
+        while let key = row.takeBytes() {
+            if key.isSame(as: "name") { name = row.takeBytes() ?? name }
+            else if key.isSame(as: "consumers") { consumers = row.takeInteger() ?? 0 }
+            else if key.isSame(as: "pending") { pending = row.takeInteger() ?? 0 }
+            else if key.isSame(as: "last-delivered-id") { lastDeliveredID = row.takeBytes() ?? lastDeliveredID }
+            else if key.isSame(as: "entries-read") { entriesRead = row.takeInteger() }
+            else if key.isSame(as: "lag") { lag = row.takeInteger() }
+            else { row.skip() }
+        }
+    }
+
+    /// The row of one group. Its pointers are good while `reply` is held.
+    static func find(_ group: GroupName, in reply: RedisReply) -> GroupRow? {
+        var rows = reply.elements
+        while let row = GroupRow(&rows) {
+            if row.name.elementsEqual(group.bytes) { return row }
+        }
+        return nil
+    }
+
+    /// The members of the object, braces not included.
+    func write(to body: ByteBuffer) {
+        body.append(literal: "\"name\":")
+        body.appendNameValue("name", name)
+        body.append(literal: ",\"consumers\":")
+        body.append(decimal: consumers)
+        body.append(literal: ",\"pending\":")
+        body.append(decimal: pending)
+        body.append(literal: ",\"last_delivered_id\":")
+        body.appendJSON(string: lastDeliveredID)
+        body.append(literal: ",\"entries_read\":")
+        body.append(entriesRead)
+        body.append(literal: ",\"lag\":")
+        body.append(lag)
+    }
+}
+
+/// A row of XINFO CONSUMERS.
+struct ConsumerRow {
+    var name = UnsafeRawBufferPointer(start: nil, count: 0)
+    var pending: Int64 = 0
+    /// Milliseconds since the consumer last tried to do something.
+    var idle: Int64 = 0
+    /// Milliseconds since it last did; nil before 7.2, and where it never has.
+    var inactive: Int64?
+
+    init?(_ rows: inout RedisCursor) {
+        guard var row = rows.takeArray() else { return nil }
+        while let key = row.takeBytes() {
+            if key.isSame(as: "name") { name = row.takeBytes() ?? name }
+            else if key.isSame(as: "pending") { pending = row.takeInteger() ?? 0 }
+            else if key.isSame(as: "idle") { idle = row.takeInteger() ?? 0 }
+            else if key.isSame(as: "inactive") { inactive = row.takeInteger().flatMap { $0 < 0 ? nil : $0 } }
+            else { row.skip() }
+        }
+    }
+
+    func write(to body: ByteBuffer) {
+        body.append(literal: "{\"name\":")
+        body.appendNameValue("name", name)
+        body.append(literal: ",\"pending\":")
+        body.append(decimal: pending)
+        body.append(literal: ",\"idle_ms\":")
+        body.append(decimal: idle)
+        body.append(literal: ",\"inactive_ms\":")
+        body.append(inactive)
+        body.append(UInt8(ascii: "}"))
+    }
+}
+
+extension ByteBuffer {
+    /// A number, or `null`.
+    func append(_ number: Int64?) {
+        if let number { append(decimal: number) } else { append(literal: "null") }
+    }
+
+    func append(_ number: Int64) { append(decimal: number) }
+}
+
+extension UnsafeRawBufferPointer {
+    func isSame(as literal: StaticString) -> Bool {
+        isSame(as: UnsafeRawBufferPointer(start: literal.utf8Start, count: literal.utf8CodeUnitCount))
+    }
+}

@@ -1,0 +1,117 @@
+// What a body is, by its Content-Type (API.md §1.6). No vendor media types.
+
+import HTTP
+import Net
+
+enum BodyForm {
+    case json, ndjson, form
+    /// One field, `data`.
+    case text, bytes
+
+    /// - Parameter looksLikeJSON: the body begins with `{` or `[`: what `curl -d` sends as a form is JSON then.
+    init(_ request: Request, looksLikeJSON: @autoclosure () -> Bool) throws(Problem) {
+        if let coding = request.header("content-encoding"), !coding.equalsIgnoringCase("identity") {
+            throw Problem(.unsupportedMediaType, "Content-Encoding is not taken; send the body as it is.")
+        }
+        guard let header = request.header("content-type") else {
+            self = .json
+            return
+        }
+        let (type, charset) = MediaType.parse(header)
+        if let charset, !charset.equalsIgnoringCase("utf-8"), !charset.equalsIgnoringCase("us-ascii"),
+            !type.equalsIgnoringCase("application/octet-stream")
+        {
+            throw Problem(.unsupportedMediaType, "Text is UTF-8 here; any other charset is sent as application/octet-stream.")
+        }
+        if type.equalsIgnoringCase("application/json") { self = .json }
+        else if type.equalsIgnoringCase("application/x-www-form-urlencoded") { self = looksLikeJSON() ? .json : .form }
+        else if type.equalsIgnoringCase("application/x-ndjson") { self = .ndjson }
+        else if type.equalsIgnoringCase("text/plain") { self = .text }
+        else if type.equalsIgnoringCase("application/octet-stream") { self = .bytes }
+        else {
+            throw Problem(
+                .unsupportedMediaType,
+                "\(Array(type).quoted) is not taken; send application/json, application/x-ndjson, application/x-www-form-urlencoded, text/plain or application/octet-stream.")
+        }
+    }
+}
+
+enum MediaType {
+    /// `type/subtype` without blanks and parameters, and the charset (quotes taken off).
+    static func parse(_ header: UnsafeRawBufferPointer) -> (type: UnsafeRawBufferPointer, charset: UnsafeRawBufferPointer?) {
+        var charset: UnsafeRawBufferPointer?
+        var parts = header.split(separator: UInt8(ascii: ";"), omittingEmptySubsequences: false).map {
+            UnsafeRawBufferPointer(rebasing: $0).trimmed
+        }
+        let type = parts.isEmpty ? header : parts.removeFirst()
+        for part in parts {
+            guard let equals = part.firstIndex(of: UInt8(ascii: "=")),
+                UnsafeRawBufferPointer(rebasing: part[..<equals]).equalsIgnoringCase("charset")
+            else { continue }
+            charset = UnsafeRawBufferPointer(rebasing: part[(equals + 1)...]).trimmed.unquoted
+        }
+        return (type, charset)
+    }
+
+    /// Whether an Accept header leaves room for `type` (RFC 9110 §12.5.1), by type, `type/*` or `*/*`, with a weight above 0.
+    static func accepts(_ header: UnsafeRawBufferPointer, _ type: StaticString, _ group: StaticString) -> Bool {
+        for range in header.split(separator: UInt8(ascii: ",")) {
+            let range = UnsafeRawBufferPointer(rebasing: range).trimmed
+            let (name, _) = parse(range)
+            guard name.isSame(as: "*/*") || name.equalsIgnoringCase(type) || name.equalsIgnoringCase(group) else { continue }
+            if !hasZeroWeight(range) { return true }
+        }
+        return false
+    }
+
+    private static func hasZeroWeight(_ range: UnsafeRawBufferPointer) -> Bool {
+        range.split(separator: UInt8(ascii: ";")).dropFirst().contains { parameter in
+            let text = String(decoding: UnsafeRawBufferPointer(rebasing: parameter).trimmed, as: UTF8.self)
+            return text.hasPrefix("q=0") && text.dropFirst(2).allSatisfy { $0 == "0" || $0 == "." }
+        }
+    }
+}
+
+extension UnsafeRawBufferPointer {
+    func equalsIgnoringCase(_ literal: StaticString) -> Bool {
+        guard count == literal.utf8CodeUnitCount else { return false }
+        for index in 0..<count where lowercased(self[index]) != lowercased(literal.utf8Start[index]) { return false }
+        return true
+    }
+
+    private func lowercased(_ byte: UInt8) -> UInt8 {
+        byte >= UInt8(ascii: "A") && byte <= UInt8(ascii: "Z") ? byte | 0x20 : byte
+    }
+
+    /// Without blanks around it.
+    var trimmed: UnsafeRawBufferPointer {
+        var (start, end) = (0, count)
+        while start < end, self[start] == UInt8(ascii: " ") || self[start] == UInt8(ascii: "\t") { start += 1 }
+        while end > start, self[end - 1] == UInt8(ascii: " ") || self[end - 1] == UInt8(ascii: "\t") { end -= 1 }
+        return UnsafeRawBufferPointer(rebasing: self[start..<end])
+    }
+
+    fileprivate var unquoted: UnsafeRawBufferPointer {
+        guard count >= 2, first == UInt8(ascii: "\""), last == UInt8(ascii: "\"") else { return self }
+        return UnsafeRawBufferPointer(rebasing: self[1..<(count - 1)])
+    }
+}
+
+extension Call {
+    /// A body that must be JSON, whole.
+    func jsonBody(_ limits: Limits) async throws(Problem) -> UnsafeRawBufferPointer {
+        let bytes = try await body(upTo: limits.bodyBytes)
+        guard !bytes.isEmpty else { throw Problem(.invalidJSON, "This call takes a JSON body; none was sent.") }
+        switch try BodyForm(request, looksLikeJSON: bytes.looksLikeJSON) {
+        case .json: return bytes
+        default: throw Problem(.unsupportedMediaType, "This call takes application/json.")
+        }
+    }
+}
+
+extension UnsafeRawBufferPointer {
+    var looksLikeJSON: Bool {
+        let first = first { $0 > UInt8(ascii: " ") }
+        return first == UInt8(ascii: "{") || first == UInt8(ascii: "[")
+    }
+}

@@ -1,0 +1,134 @@
+// What is delivered and not acknowledged: ack, the pending list, claim and autoclaim (API.md §3).
+
+import HTTP
+import Net
+import Redis
+
+extension API {
+    /// `POST /v1/streams/{s}/groups/{g}/ack`
+    func ackMessages(_ call: Call) async throws(Problem) -> Response {
+        let query = try call.query(["id", "stats"], repeatable: ["id"])
+        let (stream, group) = (try call.stream(), try call.group())
+        let ids = try await call.ids(query, limits)
+        let reply = try await ask(.xack(stream.bytes, group: group.bytes, ids), stream, group)
+        let acked = reply.integer ?? 0
+        // XACK answers 0 also where the stream or the group is missing.
+        if acked == 0 { try await requireGroup(stream, group) }
+        guard try query.flag("stats") == true else { return json("acked", acked) }
+        let body = newBody()
+        body.append(literal: "{\"acked\":")
+        body.append(decimal: acked)
+        try await appendStats(stream, group, to: body)
+        body.append(UInt8(ascii: "}"))
+        return json(body)
+    }
+
+    private func requireGroup(_ stream: StreamName, _ group: GroupName) async throws(Problem) {
+        let groups = try await ask(.xinfoGroups(stream.bytes), stream, group)
+        if GroupRow.find(group, in: groups) == nil { throw .groupNotFound(group, of: stream) }
+    }
+
+    /// `GET /v1/streams/{s}/groups/{g}/pending`
+    func showPending(_ call: Call) async throws(Problem) -> Response {
+        _ = try call.query()
+        let (stream, group) = (try call.stream(), try call.group())
+        let reply = try await ask(.xpending(stream.bytes, group: group.bytes), stream, group)
+        var parts = reply.elements
+        let body = newBody()
+        body.append(literal: "{\"pending\":")
+        body.append(parts.takeInteger() ?? 0)
+        for member: StaticString in [",\"min_id\":", ",\"max_id\":"] {
+            body.append(literal: member)
+            if let id = parts.takeBytes() { body.appendJSON(string: id) } else { body.append(literal: "null") }
+        }
+        body.append(literal: ",\"consumers\":[")
+        var rows = parts.takeArray()
+        var isFirst = true
+        while var row = rows?.takeArray() {
+            body.append(literal: isFirst ? "{\"name\":" : ",{\"name\":")
+            isFirst = false
+            body.appendNameValue("name", row.takeBytes() ?? UnsafeRawBufferPointer(start: nil, count: 0))
+            body.append(literal: ",\"pending\":")
+            if let count = row.takeBytes() { body.append(count) }  // A number, as text.
+            body.append(UInt8(ascii: "}"))
+        }
+        body.append(literal: "]}")
+        return json(body)
+    }
+
+    /// `GET /v1/streams/{s}/groups/{g}/pending/messages`
+    func listPending(_ call: Call) async throws(Problem) -> Response {
+        let query = try call.query(["start", "end", "count", "consumer", "min_idle_ms"])
+        let (stream, group) = (try call.stream(), try call.group())
+        let count = try query.integer("count", in: 1...limits.count) ?? 100
+        let reply = try await ask(
+            .xpending(
+                stream.bytes, group: group.bytes, from: try query.bytes("start")?.rangeBound("start") ?? .earliest,
+                to: try query.bytes("end")?.rangeBound("end") ?? .latest, count: count + 1,
+                consumer: try query.bytes("consumer"), minimumIdle: try query.milliseconds("min_idle_ms")),
+            stream, group)
+        let body = newBody()
+        body.append(literal: "{\"messages\":[")
+        var rows = reply.elements
+        var last = UnsafeRawBufferPointer(start: nil, count: 0)
+        for index in 0..<min(count, rows.remaining) {
+            guard var row = rows.takeArray() else { break }
+            last = row.takeBytes() ?? last
+            body.append(literal: index == 0 ? "{\"id\":" : ",{\"id\":")
+            body.appendJSON(string: last)
+            body.appendName("consumer", row.takeBytes() ?? UnsafeRawBufferPointer(start: nil, count: 0))
+            body.append(literal: ",\"idle_ms\":")
+            body.append(row.takeInteger() ?? 0)
+            body.append(literal: ",\"delivery_count\":")
+            body.append(row.takeInteger() ?? 0)
+            body.append(UInt8(ascii: "}"))
+        }
+        body.append(literal: "],\"next\":")
+        body.appendNext(after: rows.isAtEnd ? nil : last)
+        body.append(UInt8(ascii: "}"))
+        return json(body)
+    }
+}
+
+extension ByteBuffer {
+    /// Where the next page begins, as an exclusive bound; `null` after the last.
+    func appendNext(after last: UnsafeRawBufferPointer?) {
+        guard let last else { return append(literal: "null") }
+        append(literal: "\"(")
+        append(last)
+        append(UInt8(ascii: "\""))
+    }
+}
+
+extension Call {
+    /// The IDs of a call: `?id=…&id=…`, or the body `{"ids":[…]}`.
+    func ids(_ query: QueryParameters, _ limits: Limits) async throws(Problem) -> [StreamID] {
+        let given = try query.all("id")
+        guard given.isEmpty else {
+            try await refuseBody()
+            guard given.count <= limits.ids else {
+                throw .parameter("id", "at most \(limits.ids) IDs a call, not \(given.count).")
+            }
+            return try given.map { id throws(Problem) in try id.entryID("id") }
+        }
+        return try await idsInBody(limits)
+    }
+
+    private func idsInBody(_ limits: Limits) async throws(Problem) -> [StreamID] {
+        guard !request.body.isEmpty else {
+            throw Problem(.invalidRequest, "Name the messages: a body {\"ids\":[\"1709251200000-0\"]}, or ?id=…&id=….")
+        }
+        var ids: [StreamID] = []
+        try JSONObject.read(try await jsonBody(limits), ["ids"]) { _, reader throws(JSONError) in
+            try reader.enterArray()
+            while try reader.nextElement() {
+                let text = try reader.string().bytes()
+                guard ids.count < limits.ids else { return Problem(.tooLarge, "At most \(limits.ids) IDs a call.") }
+                do throws(Problem) { ids.append(try text.entryID("/ids/\(ids.count)")) } catch { return error }
+            }
+            return nil
+        }
+        guard !ids.isEmpty else { throw .body("no ID is given; name at least one", at: "/ids") }
+        return ids
+    }
+}

@@ -1,0 +1,108 @@
+// Reading as a consumer of a group (API.md §4).
+
+import HTTP
+import Net
+import Redis
+
+extension API {
+    /// `POST /v1/streams/{s}/groups/{g}/consumers/{c}/read`
+    func readMessages(_ call: Call) async throws(Problem) -> Response {
+        let read = try GroupRead(call, config)
+        try await call.refuseBody()
+        let body = newBody()
+        body.append(literal: "{\"messages\":[")
+        let outcome = try await readOrWait(read, call, into: body)
+        body.append(UInt8(ascii: "]"))
+        if read.wantsStats { try await appendStats(read.stream, read.group, to: body) }
+        body.append(UInt8(ascii: "}"))
+        var response = json(body)
+        if let block = read.block { response.addHeader("Sluice-Block-Ms", String(block.milliseconds)) }
+        switch outcome {
+        case .batch(let batch): if !read.noAck { response.onLost = { [self] in handBack(read, batch) } }
+        case .nothing: break
+        case .clientGone: response.closesConnection = true
+        }
+        return response
+    }
+
+    private func readOrWait(_ read: GroupRead, _ call: Call, into body: ByteBuffer) async throws(Problem) -> WaitOutcome {
+        let batch: Batch
+        do {
+            batch = try await take(read, into: body)
+        } catch {
+            throw await explain(error, read.stream, read.group)
+        }
+        if !batch.isEmpty { return .batch(batch) }
+        await createConsumer(read)
+        guard let block = read.block, read.position == .new else { return .nothing }
+        return try await wait(read, block, call.request, into: body)
+    }
+
+    /// Before 7.2 an empty read creates no consumer; here it does on every version (API.md §3).
+    private func createConsumer(_ read: GroupRead) async {
+        guard let features = store.features, !features.emptyReadCreatesConsumer else { return }
+        // Its failure is the business of the next command that meets it.
+        _ = try? await store.send(
+            .xgroupCreateConsumer(read.stream.bytes, group: read.group.bytes, consumer: read.consumer.bytes))
+    }
+
+    /// `,"group":{"lag":n|null,"pending":n}`
+    func appendStats(_ stream: StreamName, _ group: GroupName, to body: ByteBuffer) async throws(Problem) {
+        let groups = try await ask(.xinfoGroups(stream.bytes), stream, group)
+        guard let row = GroupRow.find(group, in: groups) else { throw .groupNotFound(group, of: stream) }
+        body.append(literal: ",\"group\":{\"lag\":")
+        body.append(row.lag)
+        body.append(literal: ",\"pending\":")
+        body.append(row.pending)
+        body.append(UInt8(ascii: "}"))
+    }
+}
+
+extension GroupRead {
+    init(_ call: Call, _ config: Config) throws(Problem) {
+        let query = try call.query(
+            ["count", "block_ms", "noack", "id", "claim_min_idle_ms", "unowned", "fields", "stats"])
+        stream = try call.stream()
+        group = try call.group()
+        consumer = try call.readingConsumer()
+        count = try query.integer("count", in: 1...config.limits.count) ?? 10
+        noAck = try query.flag("noack") ?? false
+        takesUnowned = try query.flag("unowned") ?? true
+        asPairs = try query.wantsPairs()
+        wantsStats = try query.flag("stats") ?? false
+        if let wish = try query.milliseconds("block_ms") { block = Block(wish: wish, limit: config.limits.block) }
+        if let id = try query.bytes("id") { position = try id.readPosition("id") }
+        claimMinIdle = try query.claimIdle("claim_min_idle_ms", lease: config.lease)
+        if noAck && claimMinIdle != nil {
+            throw .parameter("claim_min_idle_ms", "not with noack: a claimed message stays pending until it is acknowledged.")
+        }
+        if position != .new {
+            if claimMinIdle != nil {
+                throw .parameter("claim_min_idle_ms", "only with id=new: a consumer's own pending entries need no claim.")
+            }
+            takesUnowned = false
+        }
+    }
+}
+
+extension QueryParameters {
+    /// `fields=pairs`
+    func wantsPairs() throws(Problem) -> Bool { try word("fields", ["object", "pairs"]) == 1 }
+
+    /// Idle time from which a message may be claimed; the bare name is the group's lease.
+    func claimIdle(_ name: StaticString, lease: Duration) throws(Problem) -> Duration? {
+        guard contains(name) else { return nil }
+        return isBare(name) ? lease : try milliseconds(name)
+    }
+}
+
+extension Call {
+    /// For calls that take no body: a person who sent one meant something that did not happen.
+    func refuseBody() async throws(Problem) {
+        guard !request.body.isEmpty else { return }
+        let body = try await body()
+        guard body.isEmpty else {
+            throw Problem(.invalidRequest, "This call takes no body; its options are query parameters.")
+        }
+    }
+}

@@ -1,0 +1,106 @@
+// The gateway itself (API.md §7).
+
+import CAssets
+import HTTP
+import Net
+import Redis
+
+extension API {
+    /// `GET /healthz`: this loop answers, so the process is alive.
+    func checkHealth(_ call: Call) async throws(Problem) -> Response {
+        json(literal: "{\"status\":\"ok\"}")
+    }
+
+    /// `GET /readyz`: Redis answers, and we are not shutting down.
+    func checkReadiness(_ call: Call) async throws(Problem) -> Response {
+        if isDraining {
+            var problem = Problem(.overloaded, "The gateway is shutting down.")
+            problem.closesConnection = true
+            throw problem
+        }
+        do {
+            _ = try await store.send(RedisCommand("PING", effect: .read))
+        } catch {
+            throw Problem(error)
+        }
+        return json(literal: "{\"status\":\"ready\"}")
+    }
+
+    /// `GET /v1/info`
+    func showInfo(_ call: Call) async throws(Problem) -> Response {
+        _ = try call.query()
+        let body = newBody()
+        body.append(literal: "{\"version\":")
+        body.appendJSON(GatewayMain.version)
+        body.append(literal: ",\"redis\":")
+        writeRedis(to: body)
+        body.append(literal: ",\"loops\":")
+        body.append(decimal: config.loops)
+        body.append(literal: ",\"limits\":{")
+        writeLimits(to: body)
+        body.append(literal: "},\"waiters\":{\"parked\":")
+        body.append(decimal: longPoll.count.current)
+        body.append(literal: "}}")
+        return json(body)
+    }
+
+    private func writeRedis(to body: ByteBuffer) {
+        guard let features = store.features else { return body.append(literal: "{\"connected\":false}") }
+        body.append(literal: "{\"connected\":true,\"product\":")
+        body.appendJSON(features.product)
+        body.append(literal: ",\"version\":")
+        body.appendJSON(features.version)
+        body.append(literal: ",\"topology\":")
+        body.appendJSON(features.mode)
+        body.append(literal: ",\"tracking\":")
+        body.append(features.tracking ? "true" : "false")
+        body.append(literal: ",\"embedded\":")
+        body.append(config.redis == nil ? "true" : "false")
+        body.append(literal: ",\"warnings\":[")
+        for (index, warning) in features.warnings.enumerated() {
+            if index > 0 { body.append(UInt8(ascii: ",")) }
+            body.appendJSON(warning)
+        }
+        body.append(literal: "]}")
+    }
+
+    private func writeLimits(to body: ByteBuffer) {
+        let numbers: [(StaticString, Int)] = [
+            ("max_count", limits.count), ("max_batch", limits.batch), ("max_fields", limits.fields),
+            ("max_ids", limits.ids), ("max_body_bytes", limits.bodyBytes), ("max_reply_bytes", limits.replyBytes),
+            ("max_block_ms", limits.block.milliseconds), ("max_connections", limits.connections),
+            ("max_waiters", limits.waiters), ("redis_timeout_ms", limits.redisTimeout.milliseconds),
+            ("lease_ms", config.lease.milliseconds),
+        ]
+        for (index, (name, number)) in numbers.enumerated() {
+            if index > 0 { body.append(UInt8(ascii: ",")) }
+            body.append(UInt8(ascii: "\""))
+            body.append(literal: name)
+            body.append(literal: "\":")
+            body.append(decimal: number)
+        }
+    }
+
+    /// `GET /openapi.yaml`
+    func showOpenAPI(_ call: Call) async throws(Problem) -> Response {
+        let body = newBody()
+        body.append(Assets.openAPI)
+        return Response(status: 200, contentType: "application/yaml", body: .bytes(body))
+    }
+
+    /// `GET /metrics`
+    func showMetrics(_ call: Call) async throws(Problem) -> Response {
+        let body = newBody()
+        let snapshots = await collectSnapshots()
+        MetricsPage(snapshots, waiterLimit: limits.waiters, parked: longPoll.count.current).write(to: body)
+        return Response(status: 200, contentType: "text/plain; version=0.0.4; charset=utf-8", body: .bytes(body))
+    }
+}
+
+/// Files compiled into the binary.
+enum Assets {
+    static var openAPI: UnsafeRawBufferPointer {
+        let start = sluice_openapi_start()
+        return UnsafeRawBufferPointer(start: start, count: sluice_openapi_end()! - start!)
+    }
+}

@@ -1,0 +1,228 @@
+// The actor that owns everything on one loop. Its executor is the loop, so nothing here is locked, and
+// what it owns are plain classes.
+
+import HTTP
+import Logging
+public import Net
+import Redis
+
+/// What the loops of a process share. Made once, before they run.
+struct SharedState: Sendable {
+    let config: Config
+    let endpoint: RedisEndpoint
+    let tokens: [Gatekeeper.Token]
+    let waiters: WaiterCount
+    let log: Logger
+}
+
+public actor GatewayServer {
+    public nonisolated let loop: EventLoop
+    public nonisolated var unownedExecutor: UnownedSerialExecutor { loop.asUnownedSerialExecutor() }
+
+    private let index: Int
+    private let shared: SharedState
+    private let http: HTTPServer
+    private let redis: RedisClient
+    private let api: API
+    private let responder: Responder
+    private let watcher: RedisWatcher
+    private var acceptor: Acceptor?
+    private var peers: [GatewayServer] = []
+    private var nextPeer = 0
+
+    init(loop: EventLoop, index: Int, shared: SharedState) {
+        let config = shared.config
+        self.loop = loop
+        self.index = index
+        self.shared = shared
+        http = HTTPServer(loop: loop, limits: HTTPLimits(config.limits, loops: config.loops))
+        redis = RedisClient(loop: loop, endpoint: shared.endpoint, limits: RedisLimits(config.limits))
+        let longPoll = LongPoll(
+            loop: loop, index: index, loopCount: config.loops, count: shared.waiters,
+            settings: WaitHome.Settings(config))
+        api = API(
+            loop: loop, store: redis, config: config, longPoll: longPoll,
+            metrics: Metrics(routeCount: Route.all.count))
+        responder = Responder(api: api, gatekeeper: Gatekeeper(config, tokens: shared.tokens), log: shared.log)
+        watcher = RedisWatcher(api: api, log: shared.log)
+    }
+
+    // MARK: Starting
+
+    /// Before any loop runs: who the others are.
+    func meet(_ peers: [GatewayServer]) { self.peers = peers }
+
+    /// Connects to Redis and begins to accept.
+    func start(_ listener: borrowing ListeningSocket) throws(SystemError) {
+        api.longPoll.links = LongPoll.Links(
+            post: { [unowned self] target, message in assumeIsolated { $0.post(message, to: target) } },
+            track: { [unowned self] stream, id in
+                assumeIsolated { $0.begin(.track(stream, id)) }
+            })
+        api.startWork = { [unowned self] work in assumeIsolated { $0.begin(work) } }
+        api.collectSnapshots = { [unowned self] in await self.collectSnapshots() }
+        redis.delegate = watcher
+        redis.start()
+        acceptor = try Acceptor(
+            loop: loop, socket: listener,
+            accepted: { [unowned self] descriptor in assumeIsolated { $0.take(descriptor) } },
+            failed: { [log = shared.log] error in log.warning("Can't accept a connection: \(error)") })
+    }
+
+    // MARK: Connections
+
+    /// Whose turn it is to take a connection goes round: the kernel would give most to one loop.
+    private func take(_ descriptor: Int32) {
+        nextPeer = (nextPeer + 1) % max(peers.count, 1)
+        let target = peers.isEmpty ? self : peers[nextPeer]
+        target.loop.spawn { await target.serve(descriptor) }
+    }
+
+    private func serve(_ descriptor: Int32) async {
+        await http.serve(descriptor, responder)
+    }
+
+    // MARK: Work and words between loops
+
+    private func post(_ message: LongPollMessage, to target: Int) {
+        let peer = peers[target]
+        peer.loop.execute { peer.assumeIsolated { $0.api.longPoll.receive(message) } }
+    }
+
+    private func begin(_ work: BackgroundWork) {
+        loop.spawn { await self.run(work) }
+    }
+
+    private func run(_ work: BackgroundWork) async {
+        await api.perform(work, shared.log)
+    }
+
+    private func collectSnapshots() async -> [LoopSnapshot] {
+        var snapshots: [LoopSnapshot] = []
+        for peer in peers { snapshots.append(await peer.snapshot()) }
+        return snapshots
+    }
+
+    private func snapshot() -> LoopSnapshot {
+        var snapshot = LoopSnapshot()
+        snapshot.values = api.metrics.values
+        snapshot.connections = http.counters.open
+        snapshot.acceptedConnections = http.counters.accepted
+        snapshot.refusedConnections = http.counters.refused
+        snapshot.bytesIn = http.counters.bytesIn
+        snapshot.bytesOut = http.counters.bytesOut
+        snapshot.lostReplies = http.counters.lost
+        snapshot.waiters = api.longPoll.counters
+        snapshot.redis = redis.counters.samples
+        return snapshot
+    }
+
+    // MARK: Ending
+
+    /// Calls in flight finish, parked readers get their empty answer; returns when all is closed, or after 28 s.
+    func drain() async {
+        let end = loop.now + .seconds(28)
+        acceptor?.stop()
+        api.isDraining = true
+        api.longPoll.drain()
+        http.drain()
+        while http.counters.open > 0 && loop.now < end { await loop.sleep(for: .milliseconds(5)) }
+        redis.close()
+        while !redis.isClosed && loop.now < end + .seconds(1) { await loop.sleep(for: .milliseconds(5)) }
+    }
+}
+
+extension API {
+    func perform(_ work: BackgroundWork, _ log: Logger) async {
+        switch work {
+        case .track(let stream, let id):
+            var isTracked = false
+            // Any failure is the same to the home: it tries again.
+            if case .success? = try? await store.send([.exists(stream.bytes)], tracked: true).first { isTracked = true }
+            longPoll.receive(.event(.tracked(stream, id, isTracked)))
+        case .handBack(let stream, let group, let consumer, let ids):
+            do {
+                _ = try await store.evaluate(
+                    HandBackScript.script, HandBackScript.call(stream, group, from: consumer, ids.map { ($0, nil) }))
+            } catch {
+                log.warning(
+                    "Messages of a client that has gone stay with their consumer until they are claimed: \(error)",
+                    metadata: ["stream": "\(stream.bytes.quoted)", "group": "\(group.bytes.quoted)", "messages": "\(ids.count)"])
+            }
+        }
+    }
+}
+
+/// What Redis tells without being asked, brought to those whom it concerns.
+private final class RedisWatcher: RedisClientDelegate {
+    private let api: API
+    private let log: Logger
+
+    init(api: API, log: Logger) {
+        self.api = api
+        self.log = log
+    }
+
+    func redisConnected(_ client: RedisClient, features: ServerFeatures) {
+        var settings = WaitHome.Settings(api.config)
+        settings.isTracking = features.tracking
+        api.longPoll.use(settings)
+        api.unowned.forgetAll()
+        api.longPoll.invalidated(nil)
+        log.info("Connected to Redis", metadata: ["version": "\(features.version)", "tracking": "\(features.tracking)"])
+        if let refusal = features.trackingRefusal {
+            log.warning("Redis does not track keys for us; waited-on groups are polled: \(refusal)")
+        }
+        for warning in features.warnings { log.warning("\(warning)") }
+    }
+
+    func redisDisconnected(_ client: RedisClient, reason: RedisError.Reason) {
+        log.warning("Redis is gone: \(reason)")
+    }
+
+    func redisInvalidated(_ client: RedisClient, key: UnsafeRawBufferPointer) {
+        api.longPoll.invalidated(StreamName(bytes: Array(key)))
+    }
+
+    func redisInvalidatedAll(_ client: RedisClient) {
+        api.longPoll.invalidated(nil)
+    }
+
+    func redisNudged(_ client: RedisClient, payload: UnsafeRawBufferPointer) {
+        guard let nudge = Nudge(payload: payload) else { return }
+        let key = WaitKey(stream: nudge.stream, group: nudge.group)
+        if nudge.kind == .unowned { api.unowned.nudged(key) }
+        api.longPoll.nudged(key)
+    }
+}
+
+extension HTTPLimits {
+    init(_ limits: Limits, loops: Int) {
+        self.init()
+        head = limits.headBytes
+        target = limits.urlBytes
+        headers = limits.headers
+        body = limits.bodyBytes
+        headTime = limits.headTimeout
+        bodyTime = limits.bodyTimeout
+        keepAliveTime = limits.keepAliveTimeout
+        connections = max(limits.connections / loops, 1)
+    }
+}
+
+extension RedisLimits {
+    init(_ limits: Limits) {
+        self.init()
+        inFlightCommands = limits.commandsInFlight
+        inFlightBytes = limits.bytesInFlight
+        timeout = limits.redisTimeout
+    }
+}
+
+extension WaitHome.Settings {
+    init(_ config: Config) {
+        self.init()
+        pollInterval = config.poll
+        slowLooksPerSecond = max(500 / config.loops, 10)
+    }
+}

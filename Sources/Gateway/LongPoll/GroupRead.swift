@@ -1,0 +1,109 @@
+// What a consumer asked to read, and what one look got.
+
+import Net
+import Redis
+
+/// A read as a consumer of a group, parsed and checked.
+struct GroupRead {
+    var stream: StreamName
+    var group: GroupName
+    var consumer: ConsumerName
+    var position = StreamGroupStart.new
+    var count = 10
+    /// How long to wait; nil: not at all.
+    var block: Block?
+    var noAck = false
+    /// First claim what any consumer has left idle for so long.
+    var claimMinIdle: Duration?
+    /// Take messages that nobody holds first.
+    var takesUnowned = true
+    var asPairs = false
+    /// The group's lag and pending come with the answer.
+    var wantsStats = false
+
+    var key: WaitKey { WaitKey(stream: stream, group: group) }
+}
+
+/// How long a call may wait, after the server's own limit was applied.
+enum Block: Equatable {
+    case upTo(Duration)
+    case forEver
+
+    /// `wish` of zero is as long as the server allows; a `limit` of zero is for ever.
+    init(wish: Duration, limit: Duration) {
+        switch (wish, limit) {
+        case (.zero, .zero): self = .forEver
+        case (.zero, let limit): self = .upTo(limit)
+        case (let wish, .zero): self = .upTo(wish)
+        case (let wish, let limit): self = .upTo(min(wish, limit))
+        }
+    }
+
+    func deadline(from now: EventLoop.Instant) -> EventLoop.Instant? {
+        if case .upTo(let duration) = self { now + duration } else { nil }
+    }
+
+    /// For the header `Sluice-Block-Ms`; 0 is for ever.
+    var milliseconds: Int {
+        if case .upTo(let duration) = self { duration.milliseconds } else { 0 }
+    }
+}
+
+/// What one look got: the messages are in the reply's body already; this is what else is known of them.
+struct Batch {
+    /// A reply of Redis with messages in it.
+    enum Slice {
+        case read(RedisReply)
+        case taken(RedisReply)
+    }
+
+    var slices: [Slice] = []
+    var count = 0
+    /// As many as were asked for, or as fit: there may be more.
+    var isFull = false
+    /// When the next unowned message falls due.
+    var unownedDue: EventLoop.Instant?
+    /// When the next message may be idle enough.
+    var claimDue: EventLoop.Instant?
+
+    var isEmpty: Bool { count == 0 }
+
+    /// The IDs of all messages: for handing them back.
+    var ids: [[UInt8]] {
+        slices.flatMap { slice in
+            switch slice {
+            case .read(let reply): reply.entriesOfOnlyStream.map(Batch.ids) ?? []
+            case .taken(let reply): reply.takenParts.map { Batch.ids($0.taken) + Batch.ids($0.fresh) } ?? []
+            }
+        }
+    }
+
+    private static func ids(_ entries: RedisCursor) -> [[UInt8]] {
+        var entries = entries
+        var ids: [[UInt8]] = []
+        while let parts = entries.enterArray() {
+            if let id = entries.takeBytes() { ids.append(Array(id)) }
+            for _ in 1..<max(parts, 1) { entries.skip() }
+        }
+        return ids
+    }
+}
+
+extension RedisReply {
+    /// The entries in a reply of XREAD or XREADGROUP about one stream; nil when there are none.
+    var entriesOfOnlyStream: RedisCursor? {
+        var streams = elements
+        guard streams.enterArray() == 2 else { return nil }
+        streams.skip()
+        return streams.takeArray()
+    }
+
+    /// The parts of `TakeScript`'s reply.
+    var takenParts: (taken: RedisCursor, fresh: RedisCursor, due: Int64, idle: Int64)? {
+        var parts = elements
+        guard parts.remaining == 4, let taken = parts.takeArray(), let fresh = parts.takeArray(),
+            let due = parts.takeInteger(), let idle = parts.takeInteger()
+        else { return nil }
+        return (taken, fresh, due, idle)
+    }
+}

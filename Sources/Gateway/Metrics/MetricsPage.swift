@@ -1,0 +1,127 @@
+// `/metrics` in Prometheus' text format 0.0.4: what all loops have counted, added up.
+
+import HTTP
+import Net
+import Redis
+
+/// One loop's numbers at one moment.
+struct LoopSnapshot: Sendable {
+    var values = MetricValues()
+    var connections = 0
+    var acceptedConnections = 0
+    var refusedConnections = 0
+    var bytesIn = 0
+    var bytesOut = 0
+    var lostReplies = 0
+    var rejected: [String: Int] = [:]
+    var waiters = LongPoll.Counters()
+    var redis: [(name: StaticString, value: Int)] = []
+    var sinks: [SinkSnapshot] = []
+}
+
+struct MetricsPage {
+    private let snapshots: [LoopSnapshot]
+    private let waiterLimit: Int
+    private let parked: Int
+
+    init(_ snapshots: [LoopSnapshot], waiterLimit: Int, parked: Int) {
+        self.snapshots = snapshots
+        self.waiterLimit = waiterLimit
+        self.parked = parked
+    }
+
+    func write(to page: ByteBuffer) {
+        var values = MetricValues()
+        values.routes = Array(repeating: RouteValues(), count: Route.all.count + 1)
+        for snapshot in snapshots { values.add(snapshot.values) }
+        writeRequests(values, to: page)
+        one("sluice_messages_added_total", "counter", "Messages added to streams.", values.messagesAdded, to: page)
+        one("sluice_http_connections", "gauge", "Open client connections.", sum(\.connections), to: page)
+        one("sluice_http_connections_accepted_total", "counter", "Client connections taken.", sum(\.acceptedConnections), to: page)
+        one("sluice_http_connections_refused_total", "counter", "Client connections refused for want of room.", sum(\.refusedConnections), to: page)
+        one("sluice_http_received_bytes_total", "counter", "Bytes read from clients.", sum(\.bytesIn), to: page)
+        one("sluice_http_sent_bytes_total", "counter", "Bytes written to clients.", sum(\.bytesOut), to: page)
+        one("sluice_http_lost_replies_total", "counter", "Replies whose client had gone.", sum(\.lostReplies), to: page)
+        one("sluice_waiters", "gauge", "Requests parked now.", parked, to: page)
+        one("sluice_waiters_limit", "gauge", "Requests that may be parked (max_waiters).", waiterLimit, to: page)
+        one("sluice_waiters_parked_total", "counter", "Requests that were parked.", sum(\.waiters.parked), to: page)
+        one("sluice_waiters_refused_total", "counter", "Requests refused with TOO_MANY_WAITERS.", sum(\.waiters.refused), to: page)
+        one("sluice_waiters_departed_total", "counter", "Parked requests whose client has left.", sum(\.waiters.departed), to: page)
+        one("sluice_looks_total", "counter", "Reads of Redis on behalf of parked requests.", sum(\.waiters.looks), to: page)
+        one("sluice_handed_back_total", "counter", "Messages that became unowned because their client had gone.", sum(\.waiters.handedBack), to: page)
+        writeRedis(to: page)
+        SinkSnapshot.write(snapshots.flatMap(\.sinks), to: page)
+    }
+
+    private func sum(_ value: (LoopSnapshot) -> Int) -> Int { snapshots.reduce(0) { $0 + value($1) } }
+
+    private func one(_ name: StaticString, _ type: StaticString, _ help: StaticString, _ value: Int, to page: ByteBuffer) {
+        page.head(name, type, help)
+        page.append(literal: name)
+        page.append(UInt8(ascii: " "))
+        page.append(decimal: value)
+        page.append(UInt8(ascii: "\n"))
+    }
+
+    private func writeRequests(_ values: MetricValues, to page: ByteBuffer) {
+        let names = Route.all.map { $0.name.description } + ["none"]
+        page.head("sluice_http_requests_total", "counter", "Requests answered, by operation and status.")
+        for (name, route) in zip(names, values.routes) {
+            for (status, count) in route.statuses.sorted(by: { $0.key < $1.key }) {
+                page.append("sluice_http_requests_total{operation=\"\(name)\",status=\"\(status)\"} \(count)\n")
+            }
+        }
+        page.head("sluice_http_request_duration_seconds", "histogram", "From a request's head to its reply, waiting included.")
+        for (name, route) in zip(names, values.routes) where route.count > 0 {
+            var total = 0
+            for (bound, count) in zip(RouteValues.bounds.map { "\($0)" } + ["+Inf"], route.buckets) {
+                total += count
+                page.append("sluice_http_request_duration_seconds_bucket{operation=\"\(name)\",le=\"\(bound)\"} \(total)\n")
+            }
+            page.append("sluice_http_request_duration_seconds_sum{operation=\"\(name)\"} \(route.sum)\n")
+            page.append("sluice_http_request_duration_seconds_count{operation=\"\(name)\"} \(total)\n")
+        }
+        page.head("sluice_problems_total", "counter", "Problems answered, by code.")
+        for (code, count) in values.problems.sorted(by: { $0.key < $1.key }) {
+            page.append("sluice_problems_total{code=\"\(code)\"} \(count)\n")
+        }
+    }
+
+    private func writeRedis(to page: ByteBuffer) {
+        guard let first = snapshots.first else { return }
+        for (index, counter) in first.redis.enumerated() {
+            let isGauge = !counter.name.description.hasSuffix("_total")
+            page.head(counter.name, isGauge ? "gauge" : "counter", "Of the conversations with Redis, all loops together.")
+            page.append("\(counter.name) \(snapshots.reduce(0) { $0 + $1.redis[index].value })\n")
+        }
+    }
+}
+
+extension ByteBuffer {
+    func head(_ name: StaticString, _ type: StaticString, _ help: StaticString) {
+        append(literal: "# HELP ")
+        append(literal: name)
+        append(UInt8(ascii: " "))
+        append(literal: help)
+        append(literal: "\n# TYPE ")
+        append(literal: name)
+        append(UInt8(ascii: " "))
+        append(literal: type)
+        append(UInt8(ascii: "\n"))
+    }
+}
+
+extension RedisCounters {
+    /// By the names they have on the page.
+    var samples: [(name: StaticString, value: Int)] {
+        [
+            ("sluice_redis_commands_total", commands.value), ("sluice_redis_errors_total", errors.value),
+            ("sluice_redis_timeouts_total", timeouts.value), ("sluice_redis_overloads_total", overloads.value),
+            ("sluice_redis_reconnects_total", reconnects.value), ("sluice_redis_sent_bytes_total", bytesOut.value),
+            ("sluice_redis_received_bytes_total", bytesIn.value),
+            ("sluice_redis_invalidations_total", invalidations.value), ("sluice_redis_nudges_total", nudges.value),
+            ("sluice_redis_in_flight", inFlight.value), ("sluice_redis_in_flight_bytes", inFlightBytes.value),
+            ("sluice_redis_connected", connected.value), ("sluice_redis_tracking", tracking.value),
+        ]
+    }
+}

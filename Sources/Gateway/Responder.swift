@@ -1,0 +1,106 @@
+// From a request to its reply: route, gatekeeper, handler, and what every reply carries.
+
+import Crypto
+import HTTP
+import Logging
+import Net
+
+final class Responder: HTTPResponder {
+    private let api: API
+    private let gatekeeper: Gatekeeper
+    private let log: Logger
+    private let routes: [Route]
+    private var router = Router<Int>()
+
+    init(api: API, gatekeeper: Gatekeeper, log: Logger) {
+        self.api = api
+        self.gatekeeper = gatekeeper
+        self.log = log
+        routes = Route.all
+        for (index, route) in routes.enumerated() { router.add(route.method, route.path.description, index) }
+    }
+
+    func respond(to request: Request) async -> Response {
+        let start = api.loop.now
+        var place = routes.count
+        var response: Response
+        do {
+            response = try await answer(request, &place)
+        } catch {
+            response = self.response(error, request)
+        }
+        if request.method == .get || request.method == .head { response.literalHeaders = "Cache-Control: no-store\r\n" }
+        if let id = request.saneID { response.addHeader("X-Request-Id", id) }
+        let duration = api.loop.now - start
+        api.metrics.answered(route: place, status: response.status, after: duration)
+        if api.config.logsRequests { logRequest(request, response.status, duration) }
+        return response
+    }
+
+    private func answer(_ request: Request, _ place: inout Int) async throws(Problem) -> Response {
+        switch router.match(request.method, request.path) {
+        case .found(let index, let parameters):
+            place = index
+            try gatekeeper.check(request, routes[index].access, parameters)
+            try checkAccept(request, index)
+            return try await routes[index].handler(api, Call(request: request, parameters: parameters))
+        case .options(let allow):
+            var response = Response(status: 204)
+            response.addHeader("Allow", allow)
+            return response
+        case .methodNotAllowed(let allow):
+            var problem = Problem(.methodNotAllowed, "This path takes \(allow).")
+            problem.allow = allow
+            throw problem
+        case .notFound:
+            throw Problem(.notFound, "There is no such path; /openapi.yaml lists all there are.")
+        }
+    }
+
+    private func checkAccept(_ request: Request, _ index: Int) throws(Problem) {
+        guard let accept = request.header("accept"), !accept.isSame(as: "*/*") else { return }
+        guard routes[index].path.description.hasPrefix("/v1/") else { return }
+        guard MediaType.accepts(accept, "application/json", "application/*") else {
+            throw Problem(.notAcceptable, "Answers are application/json.")
+        }
+    }
+
+    func respond(to error: HTTPError, request: Request?) -> Response {
+        response(Problem(error), request)
+    }
+
+    private func response(_ problem: Problem, _ request: Request?) -> Response {
+        let id = request?.saneID.map { String(decoding: $0, as: UTF8.self) }
+        let requestID = id ?? Digest.hex(randomBytes(8))
+        api.metrics.values.problems[problem.code.rawValue, default: 0] += 1
+        if problem.code == .internalError {
+            log.error("\(problem.detail)", metadata: ["request_id": "\(requestID)", "redis_error": "\(problem.redisError ?? "")"])
+        }
+        var response = problem.response(requestID: requestID)
+        if id == nil { response.addHeader("X-Request-Id", requestID) }
+        return response
+    }
+
+    private func logRequest(_ request: Request, _ status: Int, _ duration: Duration) {
+        log.info(
+            "\(String(decoding: request.methodName, as: UTF8.self)) \(String(decoding: request.path, as: UTF8.self))",
+            metadata: ["status": "\(status)", "ms": "\(duration.milliseconds)"])
+    }
+}
+
+extension Request {
+    /// The caller's X-Request-Id, if it is one that may be repeated: `[A-Za-z0-9._:-]{1,128}`.
+    fileprivate var saneID: UnsafeRawBufferPointer? {
+        guard let id = header("x-request-id"), (1...128).contains(id.count) else { return nil }
+        let isSane = id.allSatisfy { byte in
+            switch byte {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: ":"),
+                UInt8(ascii: "-"):
+                true
+            default: false
+            }
+        }
+        return isSane ? id : nil
+    }
+}

@@ -1,0 +1,63 @@
+// Every endpoint, one line each, in the order of openapi.yaml; the handler's name is the operationId.
+// A test fails when this table and openapi.yaml differ.
+
+import HTTP
+
+/// What a token must be allowed for a call (API.md §8).
+enum Access: Equatable {
+    case scope(TokenDefinition.Scope)
+    /// Any valid token.
+    case anyToken
+    /// No token.
+    case open
+}
+
+struct Route {
+    typealias Handler = nonisolated(nonsending) (API, Call) async throws(Problem) -> Response
+
+    var method: Method
+    var path: StaticString
+    var access: Access
+    /// The operationId.
+    var name: StaticString
+    var handler: Handler
+
+    init(_ method: Method, _ path: StaticString, _ access: Access, _ name: StaticString, _ handler: @escaping Handler) {
+        self.method = method
+        self.path = path
+        self.access = access
+        self.name = name
+        self.handler = handler
+    }
+}
+
+extension Route {
+    static var all: [Route] {
+        let stream: StaticString = "/v1/streams/{stream}/messages"
+        let message: StaticString = "/v1/streams/{stream}/messages/{id}"
+        let groups: StaticString = "/v1/streams/{stream}/groups"
+        let group: StaticString = "/v1/streams/{stream}/groups/{group}"
+        return [
+            Route(.post, stream, .scope(.publish), "addMessages") { api, call async throws(Problem) in try await api.addMessages(call) },
+            Route(.get, stream, .scope(.consume), "listMessages") { api, call async throws(Problem) in try await api.listMessages(call) },
+            Route(.get, message, .scope(.consume), "showMessage") { api, call async throws(Problem) in try await api.showMessage(call) },
+            Route(.get, groups, .scope(.consume), "listGroups") { api, call async throws(Problem) in try await api.listGroups(call) },
+            Route(.put, group, .scope(.admin), "createGroup") { api, call async throws(Problem) in try await api.createGroup(call) },
+            Route(.get, group, .scope(.consume), "showGroup") { api, call async throws(Problem) in try await api.showGroup(call) },
+            Route(.patch, group, .scope(.admin), "setGroupID") { api, call async throws(Problem) in try await api.setGroupID(call) },
+            Route(.delete, group, .scope(.admin), "destroyGroup") { api, call async throws(Problem) in try await api.destroyGroup(call) },
+            Route(.get, "/v1/streams/{stream}/groups/{group}/consumers", .scope(.consume), "listConsumers") { api, call async throws(Problem) in try await api.listConsumers(call) },
+            Route(.post, "/v1/streams/{stream}/groups/{group}/consumers/{consumer}/read", .scope(.consume), "readMessages") { api, call async throws(Problem) in try await api.readMessages(call) },
+            Route(.post, "/v1/streams/{stream}/groups/{group}/ack", .scope(.consume), "ackMessages") { api, call async throws(Problem) in try await api.ackMessages(call) },
+            Route(.get, "/v1/streams/{stream}/groups/{group}/pending", .scope(.consume), "showPending") { api, call async throws(Problem) in try await api.showPending(call) },
+            Route(.get, "/v1/streams/{stream}/groups/{group}/pending/messages", .scope(.consume), "listPending") { api, call async throws(Problem) in try await api.listPending(call) },
+            Route(.post, "/v1/streams/{stream}/groups/{group}/consumers/{consumer}/claim", .scope(.consume), "claimMessages") { api, call async throws(Problem) in try await api.claimMessages(call) },
+            Route(.post, "/v1/streams/{stream}/groups/{group}/consumers/{consumer}/autoclaim", .scope(.consume), "autoclaimMessages") { api, call async throws(Problem) in try await api.autoclaimMessages(call) },
+            Route(.get, "/healthz", .open, "checkHealth") { api, call async throws(Problem) in try await api.checkHealth(call) },
+            Route(.get, "/readyz", .open, "checkReadiness") { api, call async throws(Problem) in try await api.checkReadiness(call) },
+            Route(.get, "/metrics", .anyToken, "showMetrics") { api, call async throws(Problem) in try await api.showMetrics(call) },
+            Route(.get, "/v1/info", .anyToken, "showInfo") { api, call async throws(Problem) in try await api.showInfo(call) },
+            Route(.get, "/openapi.yaml", .open, "showOpenAPI") { api, call async throws(Problem) in try await api.showOpenAPI(call) },
+        ]
+    }
+}

@@ -1,0 +1,128 @@
+// Writing: handlers append, the loop flushes once a tick, and one `sendmsg` takes all there is.
+
+import Glibc
+import Net
+
+extension HTTPConnection {
+    var hasOutput: Bool { output != nil || large != nil }
+    private var pending: Int { (output?.count ?? 0) + (large?.count ?? 0) }
+
+    /// Where replies are appended. Ask `flushSoon` after.
+    func takeOutput() -> ByteBuffer {
+        if let output { return output }
+        let buffer = buffers.take()
+        output = buffer
+        return buffer
+    }
+
+    func flushSoon() {
+        guard !isDirty else { return }
+        isDirty = true
+        loop.flushLater(self)
+    }
+
+    /// Suspends until a reply may be appended: nothing large is under way, and the client keeps up.
+    func waitForRoom() async {
+        while !isBroken, large != nil || pending > limits.outputMark { await wait(for: .output) }
+    }
+
+    public func flush() {
+        isDirty = false
+        while hasOutput {
+            do throws(SystemError) {
+                switch try socket.write(output?.bytes, large?.bytes) {
+                case .bytes(let count): advance(count)
+                case .wouldBlock, .ended:
+                    if writeDeadline == nil { writeDeadline = loop.now + limits.writeTime }
+                    return
+                }
+            } catch {
+                return breakOff()
+            }
+        }
+        wake(.output)
+    }
+
+    private func advance(_ count: Int) {
+        sent += count
+        counters.bytesOut += count
+        writeDeadline = nil
+        var rest = count
+        if let output {
+            let taken = min(rest, output.count)
+            output.discard(taken)
+            rest -= taken
+            if output.isEmpty {
+                buffers.give(output)
+                self.output = nil
+            }
+        }
+        if let large {
+            large.discard(rest)
+            if large.isEmpty {
+                buffers.give(large)
+                self.large = nil
+            }
+        }
+        if !hooks.isEmpty { hooks.removeAll { $0.end <= sent } }
+        wake(.output)
+    }
+
+    /// Nothing more can be sent: tells those whose reply is lost, and whoever waits. Idempotent.
+    func breakOff() {
+        guard !isBroken else { return }
+        isBroken = true
+        if let output { buffers.give(output) }
+        if let large { buffers.give(large) }
+        output = nil
+        large = nil
+        writeDeadline = nil
+        let lost = hooks
+        hooks = []
+        counters.lost += lost.count
+        for hook in lost { hook.call() }
+        tellClientGone()
+        wake(.input)
+        wake(.output)
+    }
+}
+
+extension Socket {
+    /// Two stretches in one call; at least one of them holds bytes.
+    func write(_ first: UnsafeRawBufferPointer?, _ second: UnsafeRawBufferPointer?) throws(SystemError) -> Transfer {
+        guard let first, !first.isEmpty else {
+            return try write(second ?? UnsafeRawBufferPointer(start: nil, count: 0))
+        }
+        guard let second else { return try write(first) }
+        return try writeBoth(first, second)
+    }
+
+    private func writeBoth(
+        _ first: UnsafeRawBufferPointer, _ second: UnsafeRawBufferPointer
+    ) throws(SystemError) -> Transfer {
+        // sendmsg reads through these pointers only: nothing is mutated.
+        var parts = (
+            iovec(iov_base: UnsafeMutableRawPointer(mutating: first.baseAddress), iov_len: first.count),
+            iovec(iov_base: UnsafeMutableRawPointer(mutating: second.baseAddress), iov_len: second.count)
+        )
+        while true {
+            let count = withUnsafeMutablePointer(to: &parts) { pointer in
+                pointer.withMemoryRebound(to: iovec.self, capacity: 2) { list in
+                    var message = msghdr()
+                    message.msg_iov = list
+                    message.msg_iovlen = 2
+                    return sendmsg(descriptor, &message, Int32(MSG_NOSIGNAL))
+                }
+            }
+            if count >= 0 { return .bytes(count) }
+            switch errno {
+            case EINTR: continue
+            case EAGAIN: return .wouldBlock
+            default: throw SystemError("sendmsg")
+            }
+        }
+    }
+
+    /// Both directions end at once, before the descriptor does.
+    func shutdownBoth() { shutdown(descriptor, Int32(SHUT_RDWR)) }
+}

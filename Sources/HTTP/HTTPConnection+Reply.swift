@@ -1,0 +1,144 @@
+// Framing replies: length or chunks, keep-alive or close, HEAD, and 100 Continue.
+
+import Net
+
+extension HTTPConnection {
+    /// A body up to this size is copied behind its head; a larger one is sent from where it lies.
+    private static let copyLimit = 8 * 1024
+
+    /// Sends `response` to the present request; false when the connection ends after it.
+    func reply(_ response: Response) async -> Bool {
+        guard !isBroken else {
+            lose(response)
+            return false
+        }
+        var closes = mustClose(response)
+        if case .stream(let source) = response.body, request.method != .head {
+            if request.minorVersion == 0 { closes = true }
+            appendHead(response, closes ? .close : persistence, request.minorVersion == 0 ? .close : .chunked)
+            let isWhole = await stream(source)
+            request.onClientGone = nil
+            if isBroken { lose(response) } else { note(response.onLost) }
+            return isWhole && !closes && !isDraining
+        }
+        append(response, isHead: request.method == .head, closes ? .close : persistence)
+        request.onClientGone = nil
+        return !closes
+    }
+
+    /// The last reply of a connection whose request can't be understood, or that is one too many.
+    func reject(_ error: HTTPError, _ responder: any HTTPResponder) {
+        counters.count(error)
+        guard !isBroken else { return }
+        append(responder.respond(to: error, request: nil), isHead: request.method == .head, .close)
+    }
+
+    /// RFC 9110 §10.1.1: the client waits for it before it sends the body.
+    func sendContinue() {
+        mustContinue = false
+        appended += 25
+        takeOutput().append(literal: "HTTP/1.1 100 Continue\r\n\r\n")
+        flushSoon()
+    }
+
+    // MARK: Framing
+
+    private var persistence: Persistence { request.minorVersion == 0 ? .keepAlive : .byDefault }
+
+    private func mustClose(_ response: borrowing Response) -> Bool {
+        let body = request.body
+        if response.closesConnection || isDraining || body.failure != nil || !request.head.wantsKeepAlive { return true }
+        guard !body.isComplete else { return false }
+        // RFC 9110 §10.1.1: whether the body still comes is the client's choice, so its end can't be known.
+        return mustContinue || body.remaining > limits.unwantedBody
+    }
+
+    private func append(_ response: borrowing Response, isHead: Bool, _ persistence: Persistence) {
+        let hasContent = !isHead && response.status != 204 && response.status != 304
+        switch response.body {
+        case .empty:
+            appendHead(response, persistence, lengthFraming(response.status, 0))
+        case .bytes(let bytes):
+            appendHead(response, persistence, lengthFraming(response.status, bytes.count))
+            if hasContent { appendContent(bytes) } else { buffers.give(bytes) }
+        case .stream:
+            // HEAD: what GET would be framed with, and the source is asked for nothing.
+            appendHead(response, persistence, request.minorVersion == 0 ? .close : .chunked)
+        }
+        note(response.onLost)
+    }
+
+    /// RFC 9110 §8.6: no length with 204; with 304 it would be that of the 200.
+    private func lengthFraming(_ status: Int, _ length: Int) -> ReplyFraming {
+        status == 204 || status == 304 ? .noContent : .length(length)
+    }
+
+    private func appendHead(_ response: borrowing Response, _ persistence: Persistence, _ framing: ReplyFraming) {
+        let buffer = takeOutput()
+        let before = buffer.count
+        server.date.refresh(loop)
+        ResponseEncoder.appendHead(of: response, framing, persistence, date: server.date.line, to: buffer)
+        appended += buffer.count - before
+        flushSoon()
+    }
+
+    /// Takes `bytes` over. Nothing may be appended behind a large one: see `waitForRoom`.
+    private func appendContent(_ bytes: ByteBuffer) {
+        appended += bytes.count
+        if bytes.count > HTTPConnection.copyLimit {
+            large = bytes
+        } else {
+            takeOutput().append(bytes.bytes)
+            buffers.give(bytes)
+        }
+        flushSoon()
+    }
+
+    // MARK: Streams
+
+    /// False when the client must see that the body is incomplete.
+    private func stream(_ source: any ChunkSource) async -> Bool {
+        let isChunked = request.minorVersion > 0
+        while true {
+            await waitForRoom()
+            guard !isBroken else { return false }
+            guard let piece = await source.next() else { break }
+            guard !isBroken, !piece.isEmpty else {
+                buffers.give(piece)
+                continue
+            }
+            await waitForRoom()
+            if isChunked { appendFraming { ResponseEncoder.appendChunkSize(piece.count, to: $0) } }
+            appendContent(piece)
+            if isChunked {
+                await waitForRoom()
+                appendFraming { $0.append(literal: "\r\n") }
+            }
+        }
+        guard !source.failed else { return false }
+        if isChunked { appendFraming { $0.append(literal: "0\r\n\r\n") } }
+        return true
+    }
+
+    private func appendFraming(_ write: (ByteBuffer) -> Void) {
+        guard !isBroken else { return }
+        let buffer = takeOutput()
+        let before = buffer.count
+        write(buffer)
+        appended += buffer.count - before
+        flushSoon()
+    }
+
+    // MARK: Losing
+
+    private func note(_ hook: (() -> Void)?) {
+        guard let hook else { return }
+        hooks.append((end: appended, call: hook))
+    }
+
+    private func lose(_ response: borrowing Response) {
+        if case .bytes(let bytes) = response.body { buffers.give(bytes) }
+        counters.lost += 1
+        response.onLost?()
+    }
+}

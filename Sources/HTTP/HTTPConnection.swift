@@ -1,0 +1,219 @@
+// One client's connection: one task, which reads a request, lets the responder answer it, and goes on.
+//
+// Owned by `HTTPServer.serve` for as long as the client stays; confined to its loop. Registered with epoll once,
+// edge-triggered: `canRead` remembers that the kernel may have more. Between requests it holds no buffer.
+//
+//   serve:   wait for room in the output → next request → responder → reply → …  → linger → close
+//
+// The task suspends in one place, `wait`, and whatever wakes it, it looks again at what it waits for.
+// The rest of the class: +Input reads, +Output writes, +Reply frames.
+
+import Glibc
+public import Net
+
+public final class HTTPConnection: Pollable, Flushable {
+    let server: HTTPServer
+    let socket: Socket
+    let request = Request()
+    var loop: EventLoop { server.loop }
+    var buffers: BufferPool { server.loop.buffers }
+    var limits: HTTPLimits { _read { yield server.limits } }
+    var counters: HTTPCounters { server.counters }
+
+    /// Its place in the server's list; -1 when it is in none.
+    var place = -1
+    private var registration: Registration?
+
+    // What the kernel has said.
+    /// There may be bytes, or an end, to read.
+    var canRead = false
+    /// FIN or RST was seen, whatever is still to be read before it.
+    var isPeerClosed = false
+    /// The end was read.
+    var hasEnded = false
+    /// Nothing can be sent any more.
+    var isBroken = false
+    /// Shutting down: no request after the present one.
+    private(set) var isDraining = false
+
+    // Who waits.
+    enum Wanted { case input, output }
+    private var waiter: UnsafeContinuation<Void, Never>?
+    private var wanted = Wanted.input
+
+    // Input: the request's head lies in it, and stays put until the reply is sent.
+    var input: ByteBuffer?
+    var mustContinue = false
+
+    // Output: `output` goes first, then `large`, a reply's body too big to be copied.
+    var output: ByteBuffer?
+    var large: ByteBuffer?
+    var isDirty = false
+    /// Bytes ever appended and ever sent; what `onLost` hooks are counted by.
+    var appended = 0
+    var sent = 0
+    var hooks: [(end: Int, call: () -> Void)] = []
+
+    // Time: one timer, moved only when it fires too early or would fire too late.
+    var readDeadline: Duration? { didSet { if let readDeadline { arm(readDeadline) } } }
+    var writeDeadline: Duration? { didSet { if let writeDeadline { arm(writeDeadline) } } }
+    var hasTimedOut = false
+    private var timer: TimerID?
+    private var timerAt = Duration.zero
+
+    /// Takes ownership of the non-blocking `descriptor`.
+    public init(descriptor: Int32, server: HTTPServer) {
+        self.server = server
+        socket = Socket(owning: descriptor)
+        request.attach(to: self)
+    }
+
+    // MARK: Life
+
+    /// Answers the client's requests; returns when the connection has ended and holds nothing any more.
+    public func serve(_ responder: any HTTPResponder) async {
+        guard open() else { return }
+        await answerRequests(responder)
+        await linger()
+        close()
+    }
+
+    /// Tells the client that there is no room for it, and ends.
+    func refuse(_ responder: any HTTPResponder) async {
+        guard open() else { return }
+        reject(.tooManyConnections, responder)
+        await linger()
+        close()
+    }
+
+    private func open() -> Bool {
+        do throws(SystemError) {
+            registration = try loop.register(socket.descriptor, [.readable, .writable, .peerClosed, .edge], self)
+        } catch {
+            return false  // Out of memory for epoll: the client sees a closed connection.
+        }
+        socket.setNoDelay()
+        socket.setKeepAlive(
+            idle: HTTPConnection.probeIdle, interval: HTTPConnection.probeInterval, probes: HTTPConnection.probes)
+        return true
+    }
+
+    // A client that vanished without a FIN while it was parked is found within a minute.
+    private static let probeIdle = Duration.seconds(30)
+    private static let probeInterval = Duration.seconds(10)
+    private static let probes = 3
+
+    private func close() {
+        breakOff()  // Whatever could not be sent is told by its hooks.
+        if let timer { loop.cancel(timer) }
+        timer = nil
+        if let registration { loop.deregister(registration) }
+        registration = nil
+        if let input { buffers.give(input) }
+        input = nil
+        request.detach()
+        socket.shutdownBoth()
+    }
+
+    private func answerRequests(_ responder: any HTTPResponder) async {
+        while true {
+            await waitForRoom()
+            switch await nextRequest() {
+            case .ended: return
+            case .refused(let error): return reject(error, responder)
+            case .request: break
+            }
+            counters.requests += 1
+            counters.inFlight += 1
+            let response = await responder.respond(to: request)
+            let goesOn = await reply(response)
+            counters.inFlight -= 1
+            guard goesOn else { return endRequest() }
+            let isSkipped = request.body.isComplete ? true : await skipBody()
+            endRequest()
+            guard isSkipped else { return }
+        }
+    }
+
+    private func endRequest() {
+        if let failure = request.body.failure { counters.count(failure) }
+        if let input { self.input = request.body.end(input, buffers) }
+        request.end()
+    }
+
+    /// Idle: closes now. Busy: `Connection: close` on the next reply.
+    public func drain() {
+        isDraining = true
+        wake(.input)
+    }
+
+    // MARK: Events
+
+    public func ready(_ events: Readiness) {
+        if !events.isDisjoint(with: [.readable, .peerClosed, .hangup]) { canRead = true }
+        if !events.isDisjoint(with: [.peerClosed, .hangup]) {
+            isPeerClosed = true
+            tellClientGone()
+        }
+        if hasOutput { flushSoon() }
+        if canRead { wake(.input) }
+    }
+
+    func tellClientGone() {
+        guard let hook = request.onClientGone else { return }
+        request.onClientGone = nil
+        hook()
+    }
+
+    /// Asks the kernel: FIN or RST seen, unread bytes or not.
+    func isClientGone() -> Bool {
+        if isPeerClosed || isBroken { return true }
+        var query = pollfd(fd: socket.descriptor, events: HTTPConnection.pollPeerClosed, revents: 0)
+        guard poll(&query, 1, 0) > 0 else { return false }
+        return query.revents & (HTTPConnection.pollPeerClosed | Int16(POLLHUP | POLLERR)) != 0
+    }
+
+    /// POLLRDHUP, which `Glibc` does not export.
+    private static let pollPeerClosed: Int16 = 0x2000
+
+    // MARK: Waiting
+
+    /// Suspends until `wake`. Whoever called looks again at what it waits for.
+    func wait(for wanted: Wanted) async {
+        precondition(waiter == nil, "A connection's task waits in one place at a time.")
+        self.wanted = wanted
+        await withUnsafeContinuation { waiter = $0 }
+    }
+
+    func wake(_ what: Wanted) {
+        guard wanted == what, let waiter else { return }
+        self.waiter = nil
+        waiter.resume()
+    }
+
+    // MARK: Time
+
+    private func arm(_ deadline: Duration) {
+        if let timer {
+            guard deadline < timerAt else { return }  // It will look again when it fires.
+            loop.cancel(timer)
+        }
+        timerAt = deadline
+        timer = loop.schedule(at: deadline) { [unowned self] in timerFired() }
+    }
+
+    private func timerFired() {
+        timer = nil
+        if let writeDeadline, writeDeadline <= loop.now {
+            counters.writeTimeouts += 1
+            return breakOff()
+        }
+        if let readDeadline, readDeadline <= loop.now {
+            self.readDeadline = nil
+            hasTimedOut = true
+            wake(.input)
+        }
+        if let readDeadline { arm(readDeadline) }
+        if let writeDeadline { arm(writeDeadline) }
+    }
+}

@@ -1,0 +1,209 @@
+// What follows a request's head: pulled by the handler, so that a slow handler slows its client and
+// nobody else.
+//
+// Raw bytes are taken first from the connection's input buffer, after the head; when those are used up,
+// from a second buffer, so that the head stays where it is. What is left there when the request ends is
+// the beginning of the next one. A body that failed stays failed, and its connection ends.
+
+import Net
+
+public final class RequestBody {
+    enum Framing { case none, length, chunked }
+
+    unowned(unsafe) var connection: HTTPConnection?
+    private(set) var framing = Framing.none
+    /// Of a Content-Length: bytes not yet handed out.
+    private(set) var remaining = 0
+    private(set) var failure: HTTPError?
+    private var limit = 0
+    private var limits = HTTPLimits.Framing()
+    private var decoder = ChunkedDecoder()
+    private var announced = 0
+
+    /// Where raw bytes lie, and where the first unread one is.
+    private var source: ByteBuffer?
+    private var position = 0
+    /// The second buffer: `source`, once the connection's input is used up.
+    private var overflow: ByteBuffer?
+    private var gathered: ByteBuffer?
+
+    init() {}
+
+    // MARK: For handlers
+
+    /// True when the request has none (RFC 9112 §6.3): neither chunks nor a Content-Length above 0.
+    public var isEmpty: Bool { framing == .none }
+
+    /// Content-Length; nil when chunked.
+    public var length: Int? { framing == .chunked ? nil : announced }
+
+    /// The next bytes, valid until the next call; nil at the end.
+    public func next() async throws(HTTPError) -> UnsafeRawBufferPointer? {
+        if let failure { throw failure }
+        while true {
+            if let piece = try takePiece() { return piece }
+            if isComplete { return nil }
+            try await fill(keeping: false)
+        }
+    }
+
+    /// All that is left, in one piece, valid until the reply is sent. More than `bound` bytes (default:
+    /// `HTTPLimits.body`) is `bodyTooLarge`, at once when Content-Length tells.
+    public func collected(upTo bound: Int? = nil) async throws(HTTPError) -> UnsafeRawBufferPointer {
+        if let failure { throw failure }
+        let bound = bound ?? limit
+        switch framing {
+        case .none: return UnsafeRawBufferPointer(start: nil, count: 0)
+        case .length: return try await collectLength(bound)
+        case .chunked: return try await collectChunks(bound)
+        }
+    }
+
+    // MARK: For the connection
+
+    var isComplete: Bool {
+        switch framing {
+        case .none: true
+        case .length: remaining == 0
+        case .chunked: decoder.isDone
+        }
+    }
+
+    /// `buffer` holds the head's `headLength` bytes, and maybe more.
+    func begin(_ head: RequestHead, in buffer: ByteBuffer, at headLength: Int, _ limits: HTTPLimits) {
+        source = buffer
+        position = headLength
+        failure = nil
+        limit = limits.body
+        announced = head.contentLength
+        remaining = head.contentLength
+        if head.flags.contains(.chunked) {
+            framing = .chunked
+            self.limits = HTTPLimits.Framing(limits)
+            decoder = ChunkedDecoder()
+        } else {
+            framing = remaining > 0 ? .length : .none
+        }
+    }
+
+    /// Ends the request: `input` is the connection's buffer; returns the one that holds what comes next.
+    func end(_ input: ByteBuffer, _ pool: BufferPool) -> ByteBuffer {
+        source = nil
+        if let gathered { pool.give(gathered) }
+        gathered = nil
+        guard let overflow else {
+            input.discard(position)
+            return input
+        }
+        self.overflow = nil
+        overflow.discard(position)
+        pool.give(input)
+        return overflow
+    }
+
+    /// Reads on and throws away, as long as no more than `bound` bytes come; false when the rest is longer.
+    func skip(upTo bound: Int) async throws(HTTPError) -> Bool {
+        var skipped = 0
+        if framing == .length, remaining > bound { return false }
+        while let piece = try await next() {
+            skipped += piece.count
+            if skipped > bound { return false }
+        }
+        return true
+    }
+
+    // MARK: Pieces
+
+    private var unread: UnsafeRawBufferPointer {
+        guard let bytes = source?.bytes else { return UnsafeRawBufferPointer(start: nil, count: 0) }
+        return bytes.part(position, bytes.count)
+    }
+
+    private func takePiece() throws(HTTPError) -> UnsafeRawBufferPointer? {
+        let unread = unread
+        switch framing {
+        case .none: return nil
+        case .length:
+            let count = min(unread.count, remaining)
+            guard count > 0 else { return nil }
+            position += count
+            remaining -= count
+            return unread.part(0, count)
+        case .chunked: return try takeChunk(unread)
+        }
+    }
+
+    private func takeChunk(_ unread: UnsafeRawBufferPointer) throws(HTTPError) -> UnsafeRawBufferPointer? {
+        let step: ChunkedDecoder.Step
+        do throws(HTTPError) {
+            step = try decoder.decode(unread, limits)
+        } catch {
+            throw fail(error)
+        }
+        switch step {
+        case .data(let start, let consumed):
+            position += consumed
+            return unread.part(start, consumed)
+        case .end(let consumed), .needsMore(let consumed):
+            position += consumed
+            return nil
+        }
+    }
+
+    private func collectLength(_ bound: Int) async throws(HTTPError) -> UnsafeRawBufferPointer {
+        guard remaining <= bound else { throw fail(.bodyTooLarge) }
+        while unread.count < remaining { try await fill(keeping: true) }
+        defer {
+            position += remaining
+            remaining = 0
+        }
+        return unread.part(0, remaining)
+    }
+
+    private func collectChunks(_ bound: Int) async throws(HTTPError) -> UnsafeRawBufferPointer {
+        let whole = gathered ?? takeBuffer()
+        gathered = whole
+        whole.clear()
+        while let piece = try await next() {
+            guard whole.count + piece.count <= bound else { throw fail(.bodyTooLarge) }
+            whole.append(piece)
+        }
+        return whole.bytes
+    }
+
+    // MARK: Bytes
+
+    /// Waits for more raw bytes. `keeping`: those unread stay in one piece with the new ones.
+    private func fill(keeping: Bool) async throws(HTTPError) {
+        guard let connection else { throw fail(.bodyIncomplete) }
+        let target = overflow ?? moveUnread()
+        if !keeping {
+            target.discard(position)
+            position = 0
+        }
+        do throws(HTTPError) {
+            // With a known length never past its end: the next request then needs no copy.
+            let most = framing == .length ? remaining - (target.count - position) : Int.max
+            try await connection.readBody(into: target, atMost: most)
+        } catch {
+            throw fail(error)
+        }
+    }
+
+    /// From the connection's input, where the head must not move, to a buffer of our own.
+    private func moveUnread() -> ByteBuffer {
+        let buffer = takeBuffer()
+        buffer.append(unread)
+        overflow = buffer
+        source = buffer
+        position = 0
+        return buffer
+    }
+
+    private func takeBuffer() -> ByteBuffer { connection?.buffers.take() ?? ByteBuffer() }
+
+    private func fail(_ error: HTTPError) -> HTTPError {
+        failure = error
+        return error
+    }
+}

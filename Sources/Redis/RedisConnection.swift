@@ -1,0 +1,288 @@
+// One socket to one server: commands out, once a tick; answers in, to whoever waits first.
+//
+// Owned by a RedisClient, which hears of its opening, of what comes unasked, and of its end. Ends once:
+// after `fail` or `close` nothing more is told, and every waiter has been given back or answered.
+
+import Net
+
+/// What a connection tells its client.
+protocol RedisConnectionOwner: AnyObject {
+    func connectionOpened(_ connection: RedisConnection)
+    func connectionAnswered(_ connection: RedisConnection, _ step: HandshakeStep, _ reply: RedisReply)
+    /// A message of a subscription.
+    func connectionHeard(_ connection: RedisConnection, _ message: RedisReply)
+    /// It is gone. `unanswered`: what was in flight, in order; those in `sent` reached the kernel whole.
+    func connectionFailed(
+        _ connection: RedisConnection, _ reason: RedisError.Reason, unanswered: Ring<InFlight>, sent: UInt64)
+    /// Nothing is in flight any more.
+    func connectionDrained(_ connection: RedisConnection)
+}
+
+final class RedisConnection: Pollable, Flushable {
+    private let loop: EventLoop
+    private let limits: RedisLimits
+    private let counters: RedisCounters
+    private weak var owner: (any RedisConnectionOwner)?
+    private let isSubscription: Bool
+
+    private var socket: Socket?
+    private var registration: Registration?
+    private var isConnected = false
+    private var output: ByteBuffer?
+    private let parser: ReplyParser
+    private let scratch: UnsafeMutableRawBufferPointer
+
+    private var inFlight = Ring<InFlight>()
+    private(set) var inFlightBytes = 0
+    /// How many at the front of `inFlight` have had their deadline.
+    private var expired = 0
+    private var deadlineTimer: TimerID?
+    private var appended: UInt64 = 0
+    private var sent: UInt64 = 0
+
+    private var flushIsDue = false
+    private var readIsDue = false
+    private var pingIsOut = false
+    private var silentPings = 0
+    private var heardSomething = false
+
+    /// Bytes asked of the kernel at a time.
+    private static let readSize = 64 << 10
+    /// Intervals with a PING out and nothing heard, after which the connection is given up.
+    private static let silenceLimit = 2
+
+    init(
+        loop: EventLoop, address: SocketAddress, limits: RedisLimits, counters: RedisCounters, isSubscription: Bool,
+        owner: any RedisConnectionOwner
+    ) throws(SystemError) {
+        self.loop = loop
+        self.limits = limits
+        self.counters = counters
+        self.isSubscription = isSubscription
+        self.owner = owner
+        parser = ReplyParser(replyLimit: limits.replyBytes)
+        scratch = .allocate(byteCount: RedisConnection.readSize, alignment: 16)
+        let socket = try Socket.connect(to: address)
+        let file = socket.descriptor
+        self.socket = consume socket
+        registration = try loop.register(file, [.readable, .writable, .peerClosed, .edge], self)
+    }
+
+    deinit {
+        close()
+        scratch.deallocate()
+    }
+
+    var isOpen: Bool { registration != nil }
+    var inFlightCount: Int { inFlight.count }
+
+    // MARK: Commands
+
+    func append(_ command: RedisCommand, _ waiter: Waiter, deadline: Duration, mayRepeat: Bool = false) {
+        let output = self.output ?? loop.buffers.take()
+        self.output = output
+        let before = output.count
+        output.append(UInt8(ascii: "*"))
+        output.append(decimal: command.argumentCount)
+        output.append(literal: "\r\n")
+        command.withArguments { output.append($0) }
+        let size = output.count - before
+        appended += UInt64(size)
+        inFlightBytes += size
+        inFlight.append(
+            InFlight(
+                waiter: waiter, effect: command.effect, deadline: deadline, size: size, end: appended,
+                command: mayRepeat ? command : nil))
+        if deadlineTimer == nil { scheduleDeadline(deadline) }
+        flushSoon()
+    }
+
+    private func flushSoon() {
+        guard !flushIsDue else { return }
+        flushIsDue = true
+        loop.flushLater(self)
+    }
+
+    func flush() {
+        flushIsDue = false
+        guard isOpen, isConnected else { return }
+        write()
+        if readIsDue {
+            readIsDue = false
+            read(untilEnd: true)
+        }
+    }
+
+    private func write() {
+        guard let output else { return }
+        while !output.isEmpty {
+            switch transferred({ (socket) throws(SystemError) in try socket.write(output.bytes) }) {
+            case .bytes(let count):
+                output.discard(count)
+                sent += UInt64(count)
+                counters.bytesOut.add(count)
+            case .wouldBlock, .ended: return  // The kernel tells when there is room again.
+            }
+        }
+        loop.buffers.give(output)
+        self.output = nil
+    }
+
+    // MARK: Answers
+
+    func ready(_ events: Readiness) {
+        if !isConnected {
+            guard events.contains(.writable) || !events.isDisjoint(with: .hangup) else { return }
+            if let error = socket?.connectError { return fail(.connectionLost(error.description)) }
+            guard !events.isDisjoint(with: .writable) else { return }
+            isConnected = true
+            owner?.connectionOpened(self)
+        } else if !events.isDisjoint(with: .writable) {
+            write()
+        }
+        guard isOpen else { return }
+        read(untilEnd: !events.isDisjoint(with: [.peerClosed, .hangup]))
+    }
+
+    /// A short read has emptied the socket (epoll(7), question 9), unless the peer's end is what comes next.
+    private func read(untilEnd: Bool) {
+        var budget = limits.readBytesPerTick
+        while isOpen {
+            guard budget > 0 else {
+                readIsDue = true
+                return flushSoon()
+            }
+            switch transferred({ (socket) throws(SystemError) in try socket.read(into: scratch) }) {
+            case .bytes(let count):
+                budget -= count
+                heardSomething = true
+                counters.bytesIn.add(count)
+                receive(UnsafeRawBufferPointer(rebasing: scratch[..<count]))
+                if count < scratch.count && !untilEnd { return }
+            case .wouldBlock: return
+            case .ended: return fail(.connectionLost("the server closed the connection"))
+            }
+        }
+    }
+
+    /// A broken socket fails the connection, and is "not yet" to the caller.
+    private func transferred(_ body: (borrowing Socket) throws(SystemError) -> Transfer) -> Transfer {
+        do throws(SystemError) {
+            guard socket != nil else { return .wouldBlock }
+            return try body(socket!)
+        } catch {
+            fail(.connectionLost(error.description))
+            return .wouldBlock
+        }
+    }
+
+    private func receive(_ bytes: UnsafeRawBufferPointer) {
+        do throws(ProtocolError) {
+            try parser.feed(bytes) { reply in
+                answer(reply)
+                return isOpen
+            }
+        } catch {
+            fail(.protocolError(error.reason))
+        }
+        if isOpen && inFlight.isEmpty { owner?.connectionDrained(self) }
+    }
+
+    private func answer(_ reply: RedisReply) {
+        if isSubscription, reply.isMessage {
+            owner?.connectionHeard(self, reply)
+            return
+        }
+        guard let entry = inFlight.popFirst() else {
+            // A server that turns us away says why before it is asked anything.
+            let isRefusal = reply.kind == .error
+            return fail(isRefusal ? .connectionLost(reply.text) : .protocolError("an answer that nobody asked for"))
+        }
+        inFlightBytes -= entry.size
+        if expired > 0 { expired -= 1 }
+        switch entry.waiter {
+        case .caller(let continuation): continuation.resume(returning: result(reply))
+        case .batch(let batch, let index): batch.settle(index, result(reply))
+        case .handshake(let step): owner?.connectionAnswered(self, step, reply)
+        case .ping: pingIsOut = false
+        case .nobody: break
+        }
+    }
+
+    private func result(_ reply: RedisReply) -> Result<RedisReply, RedisError> {
+        counters.replies.add(1)
+        guard let error = reply.error else { return .success(reply) }
+        counters.errors.add(1)
+        return .failure(error)
+    }
+
+    // MARK: Deadlines
+
+    private func scheduleDeadline(_ deadline: Duration) {
+        deadlineTimer = loop.schedule(at: deadline) { [unowned self] in
+            deadlineTimer = nil
+            expire()
+        }
+    }
+
+    /// Deadlines stand in the order of sending: one timer, moved only when it fires, is enough.
+    private func expire() {
+        while expired < inFlight.count {
+            let entry = inFlight[expired]
+            guard entry.deadline <= loop.now else { return scheduleDeadline(entry.deadline) }
+            switch entry.waiter {
+            case .caller(let continuation): continuation.resume(returning: .failure(timedOut(entry.effect)))
+            case .batch(let batch, let index): batch.settle(index, .failure(timedOut(entry.effect)))
+            case .handshake, .ping, .nobody:
+                expired += 1  // The attempt to connect and the signs of life have clocks of their own.
+                continue
+            }
+            inFlight[expired].waiter = .nobody
+            inFlight[expired].command = nil
+            expired += 1
+        }
+    }
+
+    private func timedOut(_ effect: RedisCommand.Effect) -> RedisError {
+        counters.timeouts.add(1)
+        return effect == .read ? .unavailable(.timedOut) : .outcomeUnknown(effect, .timedOut)
+    }
+
+    // MARK: Signs of life
+
+    /// Once an interval: asks for a sign of life, and gives up a connection that gave none twice.
+    func checkAlive() {
+        silentPings = heardSomething || !pingIsOut ? 0 : silentPings + 1
+        heardSomething = false
+        guard silentPings < RedisConnection.silenceLimit else {
+            return fail(.connectionLost("no answer to PING for \(limits.pingInterval * RedisConnection.silenceLimit)"))
+        }
+        guard !pingIsOut else { return }
+        pingIsOut = true
+        append(RedisCommand("PING", effect: .read), .ping, deadline: loop.now + limits.timeout)
+    }
+
+    // MARK: The end
+
+    func fail(_ reason: RedisError.Reason) {
+        guard isOpen else { return }
+        let (unanswered, sent) = (inFlight, sent)
+        close()
+        owner?.connectionFailed(self, reason, unanswered: unanswered, sent: sent)
+    }
+
+    /// Closes at once; whoever waits is not told.
+    func close() {
+        guard let registration else { return }
+        loop.deregister(registration)
+        self.registration = nil
+        socket = nil
+        if let deadlineTimer { loop.cancel(deadlineTimer) }
+        deadlineTimer = nil
+        if let output { loop.buffers.give(output) }
+        output = nil
+        inFlight = Ring()
+        inFlightBytes = 0
+        expired = 0
+    }
+}

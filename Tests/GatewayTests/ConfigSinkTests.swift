@@ -1,0 +1,137 @@
+// Definitions of sinks, by SINKS.md §1.
+
+import Testing
+
+@testable import Gateway
+
+private let least = "streams: [orders]\nurl: https://example.com/hook\n"
+
+private func sink(_ yaml: String, by author: SinkDefinition.Author = .configuration) throws -> SinkDefinition {
+    try .parse(name: "s", try .parse(yaml: yaml, source: "f"), by: author)
+}
+
+private func refusal(_ yaml: String, by author: SinkDefinition.Author = .configuration) -> String {
+    #expect(throws: ConfigError.self) { try sink(yaml, by: author) }?.description ?? ""
+}
+
+struct ConfigSinkTests {
+    @Test func `the least definition has the contract's defaults`() throws {
+        let sink = try sink(least)
+        #expect(sink.streams == ["orders"] && sink.group == "sink:s" && sink.start == .latest && sink.method == .post)
+        #expect(sink.concurrency == 16 && sink.maxHeld == 1000 && sink.timeout == .seconds(15) && sink.connectTimeout == .seconds(5))
+        #expect(sink.retry == SinkDefinition.Retry())
+        #expect(sink.retry.base == .seconds(1) && sink.retry.max == .seconds(300) && sink.retry.maxDeliveries == 8)
+        #expect(sink.deadLetterStream(of: "orders:payments") == "orders:payments:dlq")
+        #expect(sink.deadLetterOn == [400, 413, 415, 422] && sink.lease == .seconds(60))
+    }
+
+    @Test func `every key is read`() throws {
+        let sink = try sink(
+            """
+            streams: [a, b]
+            group: g
+            start: 1709251200000-0
+            url: http://127.0.0.1:9000/x?y=z
+            method: PUT
+            headers: {X-From: "sluice {stream}", authorization: Bearer x}
+            format: json
+            concurrency: 2
+            max_held: 2
+            timeout_ms: 100
+            connect_timeout_ms: 50
+            lease_ms: 1000
+            retry: {base_ms: 10, factor: 1.5, max_ms: 20, jitter: 0, max_deliveries: 3, max_age_ms: 1000}
+            dead_letter: null
+            dead_letter_on: [404]
+            secrets: [whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw, "env:HOOK", "file:/run/key"]
+            allow_networks: [10.0.0.0/8, "fd00::/8"]
+            """)
+        #expect(sink.streams == ["a", "b"] && sink.start == .id("1709251200000-0") && sink.method == .put)
+        #expect(sink.headers == [.init(name: "X-From", value: "sluice {stream}"), .init(name: "authorization", value: "Bearer x")])
+        #expect(sink.retry == .init(
+            base: .milliseconds(10), factor: 1.5, max: .milliseconds(20), jitter: 0, maxDeliveries: 3, maxAge: .seconds(1)))
+        #expect(sink.deadLetter == .none && sink.deadLetterStream(of: "a") == nil && sink.deadLetterOn == [404])
+        #expect(sink.secrets == [.literal("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"), .environment("HOOK"), .file("/run/key")])
+        #expect(sink.allowNetworks == ["10.0.0.0/8", "fd00::/8"])
+    }
+
+    @Test(arguments: [
+        ("ulr: x", "f:3: ulr: unknown key \"ulr\"; did you mean \"url\"?"), ("retry: {base: 5}", "unknown key \"base\"; did you mean"),
+        ("batch: {max_messages: 5}", "f:3: batch: not supported by this version"), ("tls: {}", "tls: not supported by this version"),
+        ("order_by: none", "order_by: not supported by this version"), ("format: cloudevents", "format: expected json"),
+        ("method: GET", "expected one of POST, PUT, PATCH"), ("lease_ms: 20000", "f:3: lease_ms: must be above timeout_ms + connect_timeout_ms"),
+        ("timeout_ms: 60000", "must be above timeout_ms + connect_timeout_ms"), ("max_held: 5", "max_held: must be at least concurrency (16)"),
+        ("headers: {Host: x}", "headers.Host: this header is set by the sink itself"),
+        ("headers: {webhook-id: x}", "set by the sink itself"), ("headers: {Transfer-Encoding: x}", "set by the sink itself"),
+        ("headers: {X: \"a\\r\\nB: c\"}", "no line breaks"), ("headers: {\"X Y\": a}", "not a header's name"),
+        ("dead_letter: orders", "which the sink reads itself"), ("dead_letter: \"{stream}\"", "which the sink reads itself"),
+        ("dead_letter: sluice:x", "the gateway's own"), ("dead_letter_on: [200]", "a status from 300 to 599"),
+        ("dead_letter_on: [410]", "410 disables"), ("allow_networks: [10.0.0.0]", "expected networks as"),
+        ("allow_networks: [10.0.0.0/33]", "expected networks as"), ("secrets: [hush]", "expected whsec_"),
+        ("secrets: [whsec_aHVzaA==]", "24 to 64 bytes"), ("start: sometime", "expected earliest, latest or an id"),
+        ("start: 1-", "expected earliest"), ("retry: {base_ms: 10, max_ms: 5}", "retry.max_ms: must be at least base_ms"),
+        ("retry: {jitter: 2}", "a number from 0.0 to 1.0"), ("concurrency: 0", "a whole number from 1 to 1000"),
+    ])
+    func `a wrong key is refused by name`(yaml: String, words: String) {
+        let text = refusal(least + yaml)
+        #expect(text.contains(words), "\(text)")
+        #expect(!text.contains("hush") && !text.contains("aHVzaA"))
+    }
+
+    @Test(arguments: [
+        "ftp://h/", "example.com", "https://u:p@h/", "https://u@h", "http:///x", "http://:80/", "https://h/#x", "https://h/a b", "https://h/é",
+    ])
+    func `a URL must be one that can be posted to`(url: String) {
+        #expect(refusal("streams: [a]\nurl: \"\(url)\"").contains("url:"))
+    }
+
+    @Test(arguments: ["orders:*", "a?", "[ab]", "sluice:x"])
+    func `a stream is a name of the user's own`(name: String) {
+        #expect(refusal("url: http://h/\nstreams: [\"\(name)\"]").contains("streams[0]"))
+    }
+
+    @Test func `a caller over HTTP has no way to our environment and files`() throws {
+        for secret in ["env:HOME", "file:/etc/passwd"] {
+            #expect(refusal(least + "secrets: [\"\(secret)\"]", by: .caller).contains("gateway's own configuration"))
+        }
+        #expect(try sink(least + "secrets: [whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw]", by: .caller).secrets.count == 1)
+    }
+
+    @Test func `a sink's name can stand in a path`() throws {
+        for name in ["", "a b", "a/b", "é", String(repeating: "a", count: 129)] {
+            #expect(throws: ConfigError.self) { try SinkDefinition.parse(name: name, .parse(yaml: least, source: "f"), by: .caller) }
+        }
+    }
+
+    @Test func `JSON is read as YAML is`() throws {
+        let json = #"""
+            {"streams":["a"],"url":"http://h/","start":"earliest","headers":{"X":"1"},"dead_letter":null,"concurrency":3,
+             "retry":{"factor":1.5,"base_ms":5},"dead_letter_on":[400],"secrets":["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"]}
+            """#
+        func parsed(_ text: String) throws -> ConfigNode {
+            try Array(text.utf8).withUnsafeBytes { try ConfigNode.parse(json: $0, source: "request body") }
+        }
+        let yaml = """
+            {streams: [a], url: "http://h/", start: earliest, headers: {X: "1"}, dead_letter: null, concurrency: 3,
+             retry: {factor: 1.5, base_ms: 5}, dead_letter_on: [400], secrets: [whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw]}
+            """
+        #expect(try SinkDefinition.parse(name: "s", parsed(json), by: .caller) == sink(yaml, by: .caller))
+        let wrong = #"{"streams":["a"],"url":"http://h/","url":"http://i/","retry":{"factor":"2"},"timeout_ms":1.5}"#
+        let error = #expect(throws: ConfigError.self) { try SinkDefinition.parse(name: "s", parsed(wrong), by: .caller) }
+        #expect(
+            error?.description == """
+                request body: url: given twice
+                request body: timeout_ms: expected whole milliseconds from 1 to 3600000, found "1.5"
+                request body: retry.factor: expected a number from 1.0 to 10.0, found the text "2"
+                """)
+    }
+
+    @Test func `the effective definition reads back as itself and shows no secret`() throws {
+        let yaml = least + "start: earliest\ndead_letter: \"x:{stream}\"\nretry: {max_age_ms: 7000}\nallow_networks: [\"fd00::/8\"]"
+        let one = try sink(yaml)
+        let lines = one.yamlLines.dropFirst().map { $0.dropFirst(4) }.joined(separator: "\n")
+        #expect(try sink(lines) == one)
+        let secretive = try sink(least + "headers: {Authorization: hush}\nsecrets: [whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw]")
+        #expect(!secretive.yamlLines.joined().contains("hush") && !secretive.yamlLines.joined().contains("MfKQ"))
+    }
+}

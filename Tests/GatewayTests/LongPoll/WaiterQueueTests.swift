@@ -1,0 +1,35 @@
+// The queue of waiters against a plain array.
+
+import Testing
+
+@testable import Gateway
+
+struct WaiterQueueTests {
+    @Test func `it behaves as an array does`() {
+        let seed = simulationSeed() ?? UInt64.random(in: 0..<1 << 32)
+        var random = SeededRandom(seed: seed)
+        for _ in 0..<50 {
+            var queue = WaiterQueue()
+            var model: [WaiterID] = []
+            let leaning = Int.random(in: 3...7, using: &random)
+            for number in 0..<400 {
+                if Int.random(in: 0..<10, using: &random) < leaning || model.isEmpty {
+                    queue.append(waiter(number))
+                    model.append(waiter(number))
+                } else {
+                    let place = Bool.random(using: &random) ? 0 : Int.random(in: 0..<model.count, using: &random)
+                    let removed = queue.remove(model.remove(at: place))
+                    #expect(removed)
+                }
+                let width = Int.random(in: 0...5, using: &random)
+                guard queue.prefix(width) == Array(model.prefix(width)), queue.count == model.count else {
+                    Issue.record("SEED=\(seed): differs after \(number) steps.")
+                    return
+                }
+            }
+            #expect(queue.first == model.first && queue.isEmpty == model.isEmpty)
+            let removed = queue.remove(waiter(1_000_000))
+            #expect(!removed)
+        }
+    }
+}

@@ -1,0 +1,170 @@
+// A server over one end of a socketpair, on a loop whose clock the test moves; the test holds the other end.
+
+import Glibc
+import HTTP
+import Net
+
+/// Answers with whatever the test's closure says; errors become their status and sentence.
+final class ScriptedResponder: HTTPResponder {
+    var handler: (Request) async -> Response
+
+    init(_ handler: @escaping (Request) async -> Response) { self.handler = handler }
+
+    func respond(to request: Request) async -> Response { await handler(request) }
+
+    func respond(to error: HTTPError, request: Request?) -> Response {
+        Response(status: error.status, contentType: "text/plain", body: .bytes(buffer("\(error)\n")))
+    }
+}
+
+final class Harness {
+    let clock = ManualClock()
+    let loop: EventLoop
+    let server: HTTPServer
+    let responder: ScriptedResponder
+    /// Nil once the test has closed it.
+    var client: Client?
+    private let end = End()
+
+    /// The test's end of the pair.
+    final class Client {
+        let socket: Socket
+        init(_ descriptor: Int32) { socket = Socket(owning: descriptor) }
+    }
+
+    private final class End { var hasCome = false }
+
+    /// True when `serve` has returned.
+    var isOver: Bool { end.hasCome }
+
+    init(limits: HTTPLimits = HTTPLimits(), _ handler: @escaping (Request) async -> Response) throws {
+        loop = try EventLoop(clock: clock)
+        server = HTTPServer(loop: loop, limits: limits)
+        responder = ScriptedResponder(handler)
+        client = Harness.connect(to: server, responder, loop, end)
+        loop.runUntilIdle()
+    }
+
+    /// A further client of the same server.
+    func connect() -> Client {
+        defer { loop.runUntilIdle() }
+        return Harness.connect(to: server, responder, loop, End())
+    }
+
+    private static func connect(
+        to server: HTTPServer, _ responder: ScriptedResponder, _ loop: EventLoop, _ end: End
+    ) -> Client {
+        var ends: [Int32] = [0, 0]
+        precondition(socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue), 0, &ends) == 0)
+        let descriptor = ends[1]
+        // All of these live on the one thread that runs the loop: the test's.
+        nonisolated(unsafe) let server = server
+        nonisolated(unsafe) let responder = responder
+        nonisolated(unsafe) let end = end
+        loop.spawn {
+            await server.serve(descriptor, responder)
+            end.hasCome = true
+        }
+        return Client(ends[0])
+    }
+
+    func send(_ text: String) { send(Array(text.utf8)) }
+
+    /// Sends all of it, letting the loop read whenever the socket is full.
+    func send(_ bytes: [UInt8]) {
+        var rest = bytes[...]
+        var stalls = 0
+        while !rest.isEmpty, stalls < 1000, let client {
+            // A server that has closed is what some tests want to see: the rest is dropped.
+            guard let transfer = try? rest.withUnsafeBytes({ try client.socket.write($0) }) else { break }
+            if case .bytes(let count) = transfer { rest = rest.dropFirst(count) } else { stalls += 1 }
+            loop.runUntilIdle()
+        }
+    }
+
+    /// All that has come by now.
+    func receive() -> String { String(decoding: receiveBytes(), as: UTF8.self) }
+
+    func receiveBytes() -> [UInt8] {
+        var all: [UInt8] = []
+        let room = UnsafeMutableRawBufferPointer.allocate(byteCount: 65_536, alignment: 1)
+        defer { room.deallocate() }
+        loop.runUntilIdle()
+        // A reset ends what can be received, like an end does.
+        while let transfer = try? client?.socket.read(into: room), case .bytes(let count) = transfer {
+            all += room[..<count]
+            loop.runUntilIdle()
+        }
+        return all
+    }
+
+    /// True when the server has closed its side and all was received.
+    var hasClosed: Bool {
+        let room = UnsafeMutableRawBufferPointer.allocate(byteCount: 1, alignment: 1)
+        defer { room.deallocate() }
+        loop.runUntilIdle()
+        // An error is a closed connection too.
+        return (try? client?.socket.read(into: room) ?? .ended) != .wouldBlock
+    }
+
+    func exchange(_ text: String) -> String {
+        send(text)
+        return receive()
+    }
+
+    func finishSending() { client?.socket.shutdownWriting() }
+
+    func hangUp() {
+        client = nil
+        loop.runUntilIdle()
+    }
+
+    func advance(by duration: Duration) {
+        clock.advance(by: duration)
+        loop.runUntilIdle()
+    }
+
+}
+
+func buffer(_ text: String) -> ByteBuffer {
+    let buffer = ByteBuffer()
+    buffer.append(text)
+    return buffer
+}
+
+func text(_ bytes: UnsafeRawBufferPointer?) -> String? { bytes.map { String(decoding: $0, as: UTF8.self) } }
+func text(_ bytes: UnsafeRawBufferPointer) -> String { String(decoding: bytes, as: UTF8.self) }
+
+/// The status of the first reply.
+func status(_ reply: String) -> Int {
+    Int(reply.utf8.count > 12 ? String(decoding: Array(reply.utf8)[9..<12], as: UTF8.self) : "") ?? 0
+}
+
+/// Method, target and body, said back: what most tests ask of a handler.
+func echo(_ request: Request) async -> Response {
+    let line = "\(text(request.methodName)) \(text(request.path))?\(text(request.query)) @\(text(request.host))"
+    do throws(HTTPError) {
+        let body = try await request.body.collected()
+        return Response(body: .bytes(buffer("\(line) [\(text(body))]")))
+    } catch {
+        return Response(status: error.status, body: .bytes(buffer("\(error)")))
+    }
+}
+
+/// The seed of a random test: `SEED=` or a new one; printed when the test fails.
+func seed() -> UInt64 {
+    getenv("SEED").flatMap { UInt64(String(cString: $0)) } ?? UInt64.random(in: 0...UInt64.max)
+}
+
+/// SplitMix64 (Steele, Lea, Flood: "Fast Splittable Pseudorandom Number Generators").
+struct SeededGenerator: RandomNumberGenerator {
+    var state: UInt64
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9E37_79B9_7F4A_7C15
+        var z = state
+        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+        return z ^ (z >> 31)
+    }
+}

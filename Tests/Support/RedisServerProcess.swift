@@ -1,0 +1,125 @@
+// A real redis-server of a test's own: in a directory of its own, on a Unix socket or a loopback port,
+// ended by its own process number.
+//
+// The program is `SLUICE_REDIS_SERVER`, else the `redis-server` of the path.
+
+import Net
+package import Redis
+import Glibc
+
+package final class RedisServerProcess {
+    package enum Failure: Error {
+        case directory, spawn(Int32), noAnswer
+    }
+
+    package let directory: String
+    package let endpoint: RedisEndpoint
+    private let arguments: [String]
+    private let address: SocketAddress
+    private var process: pid_t = 0
+
+    /// Starts a server and waits until it takes connections.
+    /// - Parameter options: redis.conf's, e.g. `["--requirepass", "x"]`.
+    package init(options: [String] = [], onPort: Bool = false) throws {
+        var template = Array("/tmp/sluice-redis-XXXXXX".utf8CString)
+        guard mkdtemp(&template) != nil else { throw Failure.directory }
+        let directory = String(decoding: template.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
+        self.directory = directory
+        let port = onPort ? try RedisServerProcess.freePort() : 0
+        let place: RedisEndpoint.Place =
+            onPort ? .tcp(host: "127.0.0.1", port: port) : .unix(path: "\(directory)/redis.sock")
+        endpoint = RedisEndpoint(place: place)
+        guard let address = onPort
+            ? SocketAddress(literal: "127.0.0.1", port: port) : SocketAddress(unixPath: "\(directory)/redis.sock")
+        else { throw Failure.directory }
+        self.address = address
+        arguments = [
+            "--port", String(port), "--bind", "127.0.0.1", "--dir", directory, "--save", "", "--loglevel", "warning",
+            "--logfile", "\(directory)/log",
+        ] + (onPort ? [] : ["--unixsocket", "\(directory)/redis.sock"]) + options
+        try start()
+    }
+
+    deinit {
+        end()
+        for name in ["redis.sock", "log", "dump.rdb"] { unlink("\(directory)/\(name)") }
+        rmdir(directory)
+    }
+
+    // MARK: What a test does to it
+
+    /// kill -9, and waits for the end.
+    package func end() {
+        guard process > 0 else { return }
+        kill(process, SIGKILL)
+        kill(process, SIGCONT)
+        var status: Int32 = 0
+        waitpid(process, &status, 0)
+        process = 0
+    }
+
+    /// Starts it again after `end`, on the same socket, without data.
+    package func start() throws {
+        let program = getenv("SLUICE_REDIS_SERVER").map { String(cString: $0) } ?? "redis-server"
+        var words: [UnsafeMutablePointer<CChar>?] = ([program] + arguments).map { strdup($0) }
+        words.append(nil)
+        defer { for word in words { free(word) } }
+        var actions = posix_spawn_file_actions_t()
+        posix_spawn_file_actions_init(&actions)
+        posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0)
+        defer { posix_spawn_file_actions_destroy(&actions) }
+        let status = posix_spawnp(&process, program, &actions, nil, words, environ)
+        guard status == 0 else { throw Failure.spawn(status) }
+        try waitUntilReady()
+    }
+
+    /// SIGSTOP: it takes connections (the kernel does) and answers nothing.
+    package func freeze() { kill(process, SIGSTOP) }
+
+    package func thaw() { kill(process, SIGCONT) }
+
+    /// What another client says: sends one command on a connection of its own, and returns the beginning of the
+    /// answer as it came over the wire. Blocks.
+    @discardableResult
+    package func run(_ first: String, _ rest: String...) throws -> String {
+        try run([first] + rest)
+    }
+
+    @discardableResult
+    package func run(_ words: [String]) throws -> String {
+        let socket = try connectBlocking()
+        defer { Glibc.close(socket) }
+        let command = "*\(words.count)\r\n" + words.map { "$\($0.utf8.count)\r\n\($0)\r\n" }.joined()
+        var bytes = Array(command.utf8)
+        guard Glibc.write(socket, &bytes, bytes.count) == bytes.count else { throw Failure.noAnswer }
+        var answer = [UInt8](repeating: 0, count: 64 << 10)
+        let count = Glibc.read(socket, &answer, answer.count)
+        guard count > 0 else { throw Failure.noAnswer }
+        return String(decoding: answer[..<count], as: UTF8.self)
+    }
+
+    // MARK: Inside
+
+    private func waitUntilReady() throws {
+        for _ in 0..<1000 {
+            if let answer = try? run("PING"), answer.hasPrefix("+PONG") || answer.hasPrefix("-NOAUTH") {
+                return  // The attempts before may fail: that is what is waited for.
+            }
+            poll(nil, 0, 10)
+        }
+        throw Failure.noAnswer
+    }
+
+    private func connectBlocking() throws -> Int32 {
+        let descriptor = try Socket.connect(to: address).release()
+        var state = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+        poll(&state, 1, 5000)
+        _ = fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) & ~O_NONBLOCK)
+        return descriptor
+    }
+
+    private static func freePort() throws -> UInt16 {
+        guard let any = SocketAddress(literal: "127.0.0.1", port: 0) else { throw Failure.directory }
+        return try ListeningSocket(binding: any).address.port
+    }
+}
