@@ -78,3 +78,12 @@ let package = Package(
         .testTarget(name: "TidyTests", swiftSettings: rules),
     ]
 )
+
+// `SLUICE_FUZZ=1 swift build …` (deploy/fuzz): libFuzzer brings its own main, so this target is there only then.
+if Context.environment["SLUICE_FUZZ"] != nil {
+    package.targets.append(
+        .executableTarget(
+            name: "HTTPFuzz", dependencies: ["HTTP"],
+            swiftSettings: rules + [.unsafeFlags(["-parse-as-library", "-sanitize=fuzzer,address"])],
+            linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address"])]))
+}

@@ -10,11 +10,17 @@ struct sluice_reader {
     redisReader *parser;
     unsigned char *base;
     size_t used, capacity;
-    size_t start;  // Where the reply under construction begins.
+    size_t start;         // Where the reply under construction begins.
+    const char *refusal;  // Why we, not hiredis, refused a value.
 };
 
 // hiredis wants an object per value, and takes null for "out of memory". One address serves for all.
 static void *done(sluice_reader *reader) { return reader; }
+
+static void *refuse(sluice_reader *reader, const char *reason) {
+    reader->refusal = reason;
+    return NULL;
+}
 
 static unsigned char *claim(sluice_reader *reader, size_t count) {
     if (count > reader->capacity - reader->used) {
@@ -47,9 +53,10 @@ static void *create_string(const redisReadTask *task, char *text, size_t count) 
         : task->type == REDIS_REPLY_STATUS      ? SLUICE_REPLY_SIMPLE
         : task->type == REDIS_REPLY_ERROR       ? SLUICE_REPLY_ERROR
                                                 : 0;
-    // Kind 0 is one of RESP3's, which nobody asked for. And hiredis does not look at what ends a bulk
-    // string: the two bytes are in its buffer by now, and anything but CR LF means that we are lost.
-    if (kind == 0 || memcmp(text + count, "\r\n", 2) != 0 || count > SIZE_MAX / 32) return NULL;
+    if (kind == 0) return refuse(reader, "a RESP3 value");
+    // hiredis does not look at what ends a bulk string. The two bytes are in its buffer by now.
+    if (memcmp(text + count, "\r\n", 2) != 0) return refuse(reader, "a bulk string that CR LF does not end");
+    if (count > SIZE_MAX / 32) return NULL;
     unsigned char *room = claim_value(reader, kind, count, (count + 7) & ~(size_t)7);
     if (!room) return NULL;
     memcpy(room, text, count);
@@ -67,13 +74,16 @@ static void *create_integer(const redisReadTask *task, long long value) {
 
 static void *create_nil(const redisReadTask *task) {
     sluice_reader *reader = task->privdata;
-    int kind = task->type == REDIS_REPLY_ARRAY ? SLUICE_REPLY_NULL_ARRAY : SLUICE_REPLY_NULL;
+    int kind = task->type == REDIS_REPLY_ARRAY ? SLUICE_REPLY_NULL_ARRAY
+        : task->type == REDIS_REPLY_STRING     ? SLUICE_REPLY_NULL
+                                               : 0;
+    if (kind == 0) return refuse(reader, "a RESP3 value");
     return claim_value(reader, kind, 0, 0) ? done(reader) : NULL;
 }
 
 static void *create_sized_array(const redisReadTask *task, size_t count) {
     sluice_reader *reader = task->privdata;
-    if (task->type != REDIS_REPLY_ARRAY) return NULL;  // RESP3's maps, sets and pushes.
+    if (task->type != REDIS_REPLY_ARRAY) return refuse(reader, "a RESP3 value");
     return claim_value(reader, SLUICE_REPLY_ARRAY, count, 0) ? done(reader) : NULL;
 }
 
@@ -83,12 +93,12 @@ static void free_object(void *object) { (void)object; }
 #if HIREDIS_MAJOR >= 1
 static void *create_array(const redisReadTask *task, size_t count) { return create_sized_array(task, count); }
 static void *refuse_double(const redisReadTask *task, double value, char *text, size_t count) {
-    (void)task, (void)value, (void)text, (void)count;
-    return NULL;
+    (void)value, (void)text, (void)count;
+    return refuse(task->privdata, "a RESP3 value");
 }
 static void *refuse_bool(const redisReadTask *task, int value) {
-    (void)task, (void)value;
-    return NULL;
+    (void)value;
+    return refuse(task->privdata, "a RESP3 value");
 }
 #else
 static void *create_array(const redisReadTask *task, int count) { return create_sized_array(task, (size_t)count); }
@@ -165,6 +175,8 @@ void sluice_reader_recycle(sluice_reader *reader) {
     reader->start = 0;
 }
 
-const char *sluice_reader_error(const sluice_reader *reader) { return reader->parser->errstr; }
+const char *sluice_reader_error(const sluice_reader *reader) {
+    return reader->refusal ? reader->refusal : reader->parser->errstr;
+}
 
 int sluice_hiredis_version(void) { return HIREDIS_MAJOR * 1000 + HIREDIS_MINOR; }

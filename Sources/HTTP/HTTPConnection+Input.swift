@@ -150,7 +150,7 @@ extension HTTPConnection {
     /// RFC 9112 §9.6: closing in stages. A close with unread bytes is a reset, which may take our last
     /// reply from the client: so we say that we are done, and read on for a while.
     func linger() async {
-        while hasOutput, !isBroken { await wait(for: .output) }
+        await drainOutput()
         guard !isBroken, !hasEnded else { return }
         socket.shutdownWriting()
         hasTimedOut = false

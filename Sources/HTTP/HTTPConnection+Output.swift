@@ -26,6 +26,11 @@ extension HTTPConnection {
         while !isBroken, large != nil || pending > limits.outputMark { await wait(for: .output) }
     }
 
+    /// Suspends until the kernel has everything.
+    func drainOutput() async {
+        while hasOutput, !isBroken { await wait(for: .output) }
+    }
+
     public func flush() {
         isDirty = false
         while hasOutput {

@@ -40,6 +40,7 @@ public final class HTTPConnection: Pollable, Flushable {
     enum Wanted { case input, output }
     private var waiter: UnsafeContinuation<Void, Never>?
     private var wanted = Wanted.input
+    private var isWaiting = false
 
     // Input: the request's head lies in it, and stays put until the reply is sent.
     var input: ByteBuffer?
@@ -73,8 +74,7 @@ public final class HTTPConnection: Pollable, Flushable {
     /// Answers the client's requests; returns when the connection has ended and holds nothing any more.
     public func serve(_ responder: any HTTPResponder) async {
         guard open() else { return }
-        await answerRequests(responder)
-        await linger()
+        if await answerRequests(responder) { await linger() }
         close()
     }
 
@@ -115,12 +115,18 @@ public final class HTTPConnection: Pollable, Flushable {
         socket.shutdownBoth()
     }
 
-    private func answerRequests(_ responder: any HTTPResponder) async {
+    /// True when a last reply is to be lingered for.
+    private func answerRequests(_ responder: any HTTPResponder) async -> Bool {
         while true {
             await waitForRoom()
             switch await nextRequest() {
-            case .ended: return
-            case .refused(let error): return reject(error, responder)
+            case .ended:
+                // Nothing was asked that we have not answered: no reply can be lost to a reset.
+                await drainOutput()
+                return false
+            case .refused(let error):
+                reject(error, responder)
+                return true
             case .request: break
             }
             counters.requests += 1
@@ -128,10 +134,9 @@ public final class HTTPConnection: Pollable, Flushable {
             let response = await responder.respond(to: request)
             let goesOn = await reply(response)
             counters.inFlight -= 1
-            guard goesOn else { return endRequest() }
-            let isSkipped = request.body.isComplete ? true : await skipBody()
+            let isSkipped = !goesOn || request.body.isComplete ? true : await skipBody()
             endRequest()
-            guard isSkipped else { return }
+            guard goesOn, isSkipped else { return true }
         }
     }
 
@@ -180,13 +185,19 @@ public final class HTTPConnection: Pollable, Flushable {
 
     /// Suspends until `wake`. Whoever called looks again at what it waits for.
     func wait(for wanted: Wanted) async {
-        precondition(waiter == nil, "A connection's task waits in one place at a time.")
+        precondition(!isWaiting, "A connection's task waits in one place at a time.")
         self.wanted = wanted
-        await withUnsafeContinuation { waiter = $0 }
+        isWaiting = true
+        await withUnsafeContinuation { continuation in
+            // Outside an actor the runtime may run this as a job of its own, after a flush that woke us.
+            if isWaiting { waiter = continuation } else { continuation.resume() }
+        }
     }
 
     func wake(_ what: Wanted) {
-        guard wanted == what, let waiter else { return }
+        guard isWaiting, wanted == what else { return }
+        isWaiting = false
+        guard let waiter else { return }
         self.waiter = nil
         waiter.resume()
     }

@@ -32,7 +32,15 @@ public final class RedisClient {
     public let counters: RedisCounters
 
     /// What the server offers; nil while there is no connection.
-    public internal(set) var features: ServerFeatures?
+    public internal(set) var features: ServerFeatures? {
+        didSet {
+            isUp = features != nil
+            isTracking = features?.tracking == true
+        }
+    }
+    /// What every command asks of `features`: a look into the optional would copy all of it.
+    private var isUp = false
+    private var isTracking = false
     /// `close()` has done its work.
     public internal(set) var isClosed = false
 
@@ -77,7 +85,7 @@ public final class RedisClient {
     }
 
     /// Whether commands are taken now.
-    public var isConnected: Bool { features != nil && !isClosing }
+    public var isConnected: Bool { isUp && !isClosing }
 
     // MARK: Sending
 
@@ -104,7 +112,7 @@ public final class RedisClient {
     ) async throws(RedisError) -> [Result<RedisReply, RedisError>] {
         guard !commands.isEmpty else { return [] }
         let connection = try admit(count: commands.count + 1, bytes: commands.reduce(0) { $0 + $1.byteCount })
-        if tracked, features?.tracking != true { throw .unavailable(.noTracking) }
+        if tracked, !isTracking { throw .unavailable(.noTracking) }
         let deadline = loop.now + limits.timeout
         return await withUnsafeContinuation { continuation in
             let batch = CommandBatch(commands, isTracked: tracked, deadline: deadline, continuation)
@@ -137,7 +145,7 @@ public final class RedisClient {
 
     /// The connection, if it takes that much more.
     private func admit(count: Int, bytes: Int) throws(RedisError) -> RedisConnection {
-        guard let commands, features != nil, !isClosing else {
+        guard let commands, isUp, !isClosing else {
             throw .unavailable(isClosing ? .closed : lastReason)
         }
         guard commands.inFlightCount + count <= limits.inFlightCommands,

@@ -106,6 +106,7 @@ final class RedisConnection: Pollable, Flushable {
     func flush() {
         flushIsDue = false
         guard isOpen, isConnected else { return }
+        updateGauges()
         write()
         if readIsDue {
             readIsDue = false
@@ -185,6 +186,7 @@ final class RedisConnection: Pollable, Flushable {
         } catch {
             fail(.protocolError(error.reason))
         }
+        updateGauges()
         if isOpen && inFlight.isEmpty { owner?.connectionDrained(self) }
     }
 
@@ -284,5 +286,12 @@ final class RedisConnection: Pollable, Flushable {
         inFlight = Ring()
         inFlightBytes = 0
         expired = 0
+        updateGauges()
+    }
+
+    private func updateGauges() {
+        guard !isSubscription else { return }
+        counters.inFlight.set(inFlight.count)
+        counters.inFlightBytes.set(inFlightBytes)
     }
 }

@@ -17,6 +17,7 @@ extension ServerFeatures {
         }
         version = String(values["redis_version"] ?? "")
         product = String(values["server_name"] ?? "redis")
+        productVersion = String(values["valkey_version"] ?? values["redis_version"] ?? "")
         mode = String(values["redis_mode"] ?? values["server_mode"] ?? "")
         evictionPolicy = String(values["maxmemory_policy"] ?? "")
         memoryLimit = Int64(values["maxmemory"] ?? "") ?? 0

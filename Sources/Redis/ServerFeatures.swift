@@ -2,10 +2,11 @@
 // product's name.
 
 public struct ServerFeatures: Sendable, Equatable {
-    /// `redis_version` of INFO, e.g. `7.0.15`; empty where INFO is refused. (Valkey tells a Redis version it is compatible with.)
+    /// `redis_version` of INFO, e.g. `7.0.15`; empty where INFO is refused. Valkey tells the one it is compatible with.
     public var version = ""
-    /// What the server calls itself where it says so: `valkey`, else `redis`. For people only.
+    /// What the server calls itself, and its own version: for people only, never to decide by.
     public var product = "redis"
+    public var productVersion = ""
     /// `standalone`, `sentinel` or `cluster`; empty where INFO is refused.
     public var mode = ""
     /// Names, in upper case, of the commands asked for that are there.

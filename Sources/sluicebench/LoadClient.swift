@@ -198,8 +198,7 @@ struct AnswerHead {
                 return
             }
             let name: StaticString = "content-length:"
-            if end - line > name.utf8CodeUnitCount, 
-                strncasecmp((base + line).assumingMemoryBound(to: CChar.self), UnsafeRawPointer(name.utf8Start).assumingMemoryBound(to: CChar.self), name.utf8CodeUnitCount) == 0 {
+            if end - line > name.utf8CodeUnitCount, AnswerHead.isSame(base + line, name) {
                 bodyLength = 0
                 for byte in bytes[(line + name.utf8CodeUnitCount)..<end] where byte >= 48 && byte <= 57 {
                     bodyLength = bodyLength * 10 + Int(byte) - 48
@@ -208,6 +207,13 @@ struct AnswerHead {
             line = end + 1
         }
         return nil
+    }
+
+    /// Without regard to case.
+    private static func isSame(_ bytes: UnsafeRawPointer, _ name: StaticString) -> Bool {
+        let name = (start: UnsafeRawPointer(name.utf8Start), count: name.utf8CodeUnitCount)
+        return strncasecmp(
+            bytes.assumingMemoryBound(to: CChar.self), name.start.assumingMemoryBound(to: CChar.self), name.count) == 0
     }
 }
 

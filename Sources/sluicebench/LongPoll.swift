@@ -6,7 +6,8 @@ import Glibc
 import Net
 
 struct LongPoll: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Parked readers, and messages added straight to Redis.")
+    static let configuration = CommandConfiguration(
+        commandName: "longpoll", abstract: "Parked readers, and messages added straight to Redis.")
 
     @OptionGroup var options: CommonOptions
     @Option(help: "Parked readers.")

@@ -114,9 +114,9 @@ struct RequestHeadTests {
     @Test func `sizes have their own errors`() {
         let long = String(repeating: "a", count: 9000)
         #expect(failure("GET /\(long) HTTP/1.1\r\nHost: a\r\n\r\n") == .targetTooLong)
-        let many = String(repeating: "X: y\r\n", count: 100)
-        #expect(failure("GET / HTTP/1.1\r\nHost: a\r\n\(many)\r\n") == .tooManyHeaders)
-        #expect(failure("GET / HTTP/1.1\r\nHost: a\r\n\(many.dropLast(6))\r\n") == nil)
+        let most = String(repeating: "X: y\r\n", count: 99)
+        #expect(failure("GET / HTTP/1.1\r\nHost: a\r\n\(most)\r\n") == nil)
+        #expect(failure("GET / HTTP/1.1\r\nHost: a\r\n\(most)X: y\r\n\r\n") == .tooManyHeaders)
     }
 
     @Test func `a target is split into path and query`() throws {

@@ -26,7 +26,7 @@ final class DataDirectory {
         guard let resolved = realpath(wanted, nil) else { throw .directory(wanted, SystemError("realpath")) }
         defer { free(resolved) }
         path = String(cString: resolved)
-        guard let lock = try DataDirectory.lock(path + "/gateway.lock", in: path) else { throw .inUse(path) }
+        let lock = try DataDirectory.waitForLock(path + "/gateway.lock", in: path)
         gatewayLock = lock
         do throws(EmbeddedRedisError) {
             socketPath = try DataDirectory.placeForSocket(of: path)
@@ -62,6 +62,16 @@ final class DataDirectory {
     }
 
     // MARK: Making
+
+    /// A gateway that ends this moment is waited for; and a process that another thread is just starting
+    /// has copies of all our descriptors until its exec.
+    private static func waitForLock(_ file: String, in path: String) throws(EmbeddedRedisError) -> Int32 {
+        for _ in 0..<20 {
+            if let lock = try lock(file, in: path) { return lock }
+            poll(nil, 0, 10)
+        }
+        throw .inUse(path)
+    }
 
     private static func lock(_ file: String, in path: String) throws(EmbeddedRedisError) -> Int32? {
         let descriptor = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
