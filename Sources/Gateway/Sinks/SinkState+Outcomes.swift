@@ -31,7 +31,6 @@ extension SinkState {
         case .retry: retry(key, after: .zero, spends: true)
         case .throttled(_, let retryAfter, let spends):
             retry(key, after: pause(atLeast: retryAfter ?? .zero), spends: spends)
-        case .ours where isStopped: release(key, due: nil, unspent: true)
         case .ours: retry(key, after: pause(atLeast: .zero), spends: false)
         case .gone: release(key, due: nil, unspent: true)
         }

@@ -202,6 +202,7 @@ struct SinkState {
     /// Slots for a read of `stream`, which ends with the event `.read`. With 0 none are free: the action `.credit`
     /// says when to ask again.
     mutating func reserve(_ stream: Int, at moment: Moment) -> Int {
+        precondition(streams[stream].reserved == 0, "A stream has one reader, and it reads one thing at a time.")
         let count = isStopped || pausedUntil > moment.now ? 0 : credit
         if count > 0 {
             streams[stream].reserved = count
@@ -237,12 +238,7 @@ struct SinkState {
     private mutating func arrived(_ stream: Int, _ arrival: SinkArrival) {
         let key = Key(stream: stream, id: arrival.message.id)
         if arrival.wasTakenOver { streams[stream].counters.takeovers += 1 }
-        if held[key] != nil {
-            // The group was made anew, or we took back what somebody took from us: ours again, as it stands.
-            held[key]!.isLost = false
-            held[key]!.deliveries = max(held[key]!.deliveries, arrival.deliveryCount)
-            return
-        }
+        if held[key] != nil { return regained(key, arrival.deliveryCount) }
         streams[stream].watermark.opened(key.id)
         held[key] = Held(message: arrival.message, deliveries: arrival.deliveryCount)
         if isStopped {
@@ -252,6 +248,16 @@ struct SinkState {
             bury(key, .maxRetriesExceeded, attempts: arrival.deliveryCount - 1)
         } else {
             ready.append(key)
+        }
+    }
+
+    /// The group was made anew, or we took back what somebody took from us: ours again, as it stands. The delivery
+    /// that was counted on the way is not one that we will make.
+    private mutating func regained(_ key: Key, _ count: Int) {
+        held[key]!.isLost = false
+        switch held[key]!.phase {
+        case .ready, .inFlight, .writing(.begin, _): held[key]!.deliveries = max(held[key]!.deliveries, count)
+        case .writing, .waiting, .due: held[key]!.deliveries = max(held[key]!.deliveries, count - 1)
         }
     }
 
@@ -311,6 +317,8 @@ struct SinkState {
     }
 
     private mutating func begin(_ key: Key) {
+        let attempts = held[key]!.deliveries
+        if attempts >= definition.retry.maxDeliveries, hasDeadLetter { return bury(key, .maxRetriesExceeded, attempts: attempts) }
         held[key]!.deliveries += 1
         held[key]!.dueWall = nil
         enqueue(key, .begin)
