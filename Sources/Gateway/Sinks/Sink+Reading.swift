@@ -21,7 +21,7 @@ extension Sink {
                 stream.failures = 0
                 await park(stream)
             case .failed: await pause(stream)
-            case .ended: await openGroup(stream)
+            case .ended: await reopen(stream)
             }
         }
     }
@@ -48,9 +48,9 @@ extension Sink {
                 switch found.result {
                 case .found: return
                 case .nothing, .failed: continue
-                case .ended: return await openGroup(stream)
+                case .ended: return await reopen(stream)
                 }
-            case .ended: return await openGroup(stream)
+            case .ended: return await reopen(stream)
             case .expired, .gone: return host.longPoll.leave(waiter)
             case .draining:
                 host.longPoll.leave(waiter)
@@ -58,6 +58,15 @@ extension Sink {
                 if !state.isStopped { await stream.bell.wait(until: host.loop.now + .seconds(1)) }
                 return
             }
+        }
+    }
+
+    /// The group is gone. A write may have found that out before us.
+    private func reopen(_ stream: SinkStream) async {
+        if stream.isOpening {
+            await stream.bell.wait(until: host.loop.now + SinkLimits.readPause.least)
+        } else {
+            await openGroup(stream)
         }
     }
 

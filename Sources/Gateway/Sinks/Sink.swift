@@ -95,7 +95,7 @@ final class Sink {
     /// pending under our name, and is taken over after the lease.
     func drain(until deadline: EventLoop.Instant) async {
         guard !state.hasDrained else { return }
-        host.loop.schedule(at: deadline) { [self] in handle(.abandon) }
+        host.loop.schedule(at: deadline) { [weak self] in self?.handle(.abandon) }
         handle(.drain)
         for stream in streams {
             stream.waiter?.deliver(.draining)
@@ -109,8 +109,12 @@ final class Sink {
 
     var status: SinkStatus { state.status(now: host.loop.now) }
 
-    /// In the order of `definition.streams`.
-    var counters: [SinkCounters] { streams.indices.map { state.counters($0) } }
+    /// One a stream, in the order of `definition.streams`.
+    var snapshots: [SinkSnapshot] {
+        definition.streams.enumerated().map { index, stream in
+            SinkSnapshot(sink: definition.name, stream: stream, status: status, counters: state.counters(index))
+        }
+    }
 
     /// One piece of work, the oldest: what the task calls that `host.spawn` starts.
     func run() async {
@@ -159,16 +163,17 @@ final class Sink {
             host.loop.cancel(timer.id)
         }
         timer = (
-            host.loop.schedule(at: instant) { [unowned self] in
-                timer = nil
-                handle(.timer)
+            host.loop.schedule(at: instant) { [weak self] in
+                self?.timer = nil
+                self?.handle(.timer)
             }, instant
         )
     }
 
     private func scheduleKeepAlive(_ stream: SinkStream) {
         guard !state.hasDrained else { return }
-        stream.keepAliveTimer = host.loop.schedule(at: host.loop.now + definition.lease / 3) { [unowned self] in
+        stream.keepAliveTimer = host.loop.schedule(at: host.loop.now + definition.lease / 3) { [weak self] in
+            guard let self else { return }
             stream.keepAliveTimer = nil
             if state.held.isEmpty { scheduleKeepAlive(stream) } else { enqueue(.keepAlive(stream)) }
         }

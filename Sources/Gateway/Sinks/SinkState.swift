@@ -206,6 +206,9 @@ struct SinkState {
         let count = isStopped || pausedUntil > moment.now ? 0 : credit
         if count > 0 {
             streams[stream].reserved = count
+            // Or its turn would go to somebody who no longer waits.
+            if streams[stream].isWanting { wanting.removeAll { $0 == stream } }
+            streams[stream].isWanting = false
         } else if !streams[stream].isWanting {
             streams[stream].isWanting = true
             wanting.append(stream)
