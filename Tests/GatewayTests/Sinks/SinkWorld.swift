@@ -21,7 +21,7 @@ struct SinkWorld {
     }
 
     /// What is under way, and will be answered in any order.
-    enum Task {
+    enum Errand {
         case read(stream: Int, count: Int)
         case attempt(Key, deliveryCount: Int)
         case write(Int, SinkState.Write, [SinkState.Entry])
@@ -58,7 +58,7 @@ struct SinkWorld {
     var notBefore: [Key: Duration] = [:]
     var hasCrashed = false
 
-    var tasks: [Task] = []
+    var tasks: [Errand] = []
     var wantsToRead: Set<Int> = []
     var wakeAt: Duration?
     var nextTending: Duration
@@ -177,7 +177,7 @@ struct SinkWorld {
 
     // MARK: Redis
 
-    private mutating func perform(_ task: Task) {
+    private mutating func perform(_ task: Errand) {
         switch task {
         case .read(let stream, let count): read(stream, count)
         case .attempt(let key, let count): answer(key, count)
