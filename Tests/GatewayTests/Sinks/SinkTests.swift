@@ -180,7 +180,9 @@ struct SinkTests {
         let rig = try RedisRig()
         rig.gateway.on { $0.outbound.answer = { _ in nil } }
         try rig.run("XADD orders 1-0 a b")
-        try rig.gateway.on { try $0.add(definition { $0.lease = .seconds(1) }) }
+        // Its reader has no slot left, and so nothing to do; the other one's looks for what was left behind.
+        try rig.gateway.on { try $0.add(definition { $0.lease = .seconds(1); $0.concurrency = 1 }) }
+        #expect(rig.wait { $0.outbound.openCount == 1 })
         try rig.gateway.on { try $0.add(definition { $0.lease = .seconds(1) }) }
         let loop = rig.loop
         let end = loop.now + .milliseconds(2500)

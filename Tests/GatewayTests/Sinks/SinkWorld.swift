@@ -305,6 +305,9 @@ struct SinkWorld {
         let flights = tasks.reduce(0) { if case .attempt = $1 { $0 + 1 } else { $0 } }
         if flights > definition.concurrency { problems.append("\(flights) in flight") }
         let held = machine.held.count + machine.streams.reduce(0) { $0 + $1.reserved }
+        // What is read, or counted in Redis, must not wait for a slot.
+        let taken = machine.inFlight + machine.beginning + machine.ready.count - machine.readyFront + machine.reserved
+        if taken > definition.concurrency { problems.append("\(taken) slots are taken") }
         if held > definition.maxHeld { problems.append("\(held) held") }
     }
 
