@@ -98,7 +98,7 @@ extension SinkState {
     /// Nothing more is read; what is not in flight goes back at once.
     mutating func stop(draining: Bool) {
         if draining { isDraining = true }
-        for (key, message) in held {
+        for (key, message) in held.sorted(by: { $0.key < $1.key }) {
             switch message.phase {
             case .ready, .writing(.begin, isSent: false): release(key, due: nil, unspent: true)
             case .due: release(key, due: nil, unspent: false)
@@ -111,6 +111,6 @@ extension SinkState {
     /// What is in flight goes back with its attempt spent: it may have arrived.
     mutating func abandon() {
         stop(draining: true)
-        for (key, message) in held where message.phase == .inFlight { release(key, due: nil, unspent: false) }
+        for (key, message) in held.sorted(by: { $0.key < $1.key }) where message.phase == .inFlight { release(key, due: nil, unspent: false) }
     }
 }

@@ -63,9 +63,6 @@ extension SinkState {
     /// that was counted on the way is not one that we will make.
     private mutating func regained(_ key: Key, _ count: Int) {
         held[key]!.isLost = false
-        switch held[key]!.phase {
-        case .ready, .inFlight, .writing(.begin, _): held[key]!.deliveries = max(held[key]!.deliveries, count)
-        case .writing, .waiting, .due: held[key]!.deliveries = max(held[key]!.deliveries, count - 1)
-        }
+        held[key]!.deliveries = max(held[key]!.deliveries, count - 1)
     }
 }

@@ -111,7 +111,7 @@ extension SinkState {
     func keepAliveIDs(_ stream: Int) -> [StreamID] {
         held.compactMap { key, message in
             key.stream == stream && !message.isLost && !message.isTrimmed ? key.id : nil
-        }
+        }.sorted()
     }
 
     mutating func keptAlive(_ stream: Int, lost: [StreamID], trimmed ids: [StreamID]) {

@@ -24,9 +24,12 @@ struct SinkState {
         var wall: Duration
     }
 
-    struct Key: Hashable {
+    struct Key: Hashable, Comparable {
         let stream: Int
         let id: StreamID
+
+        /// Messages go back in order, and a seed always gives the same run.
+        static func < (a: Key, b: Key) -> Bool { (a.stream, a.id) < (b.stream, b.id) }
     }
 
     /// What is written to Redis for a message. The order is that of the queues.
@@ -226,6 +229,8 @@ struct SinkState {
             guard held[key]?.phase == .ready else { continue }
             if isExpired(key), hasDeadLetter {
                 bury(key, .expired, attempts: held[key]!.deliveries - 1)
+            } else if held[key]!.deliveries > definition.retry.maxDeliveries, hasDeadLetter {
+                bury(key, .maxRetriesExceeded, attempts: held[key]!.deliveries - 1)
             } else if let reason = held[key]!.message.unreadable {
                 unreadable(key, reason)
             } else {

@@ -1,5 +1,6 @@
 // The sink's machine under a scheduler that reorders everything, and the transitions worth a test of their own.
 
+import Support
 import Testing
 
 @testable import Gateway
@@ -22,7 +23,7 @@ struct SinkStateTests {
         seeds: Int = 60, messages: Int = 30, _ mood: SinkWorld.Mood, crashes: Bool = false, drains: Bool = false,
         _ change: (inout SinkDefinition) -> Void = { _ in }
     ) {
-        let first = SeededRandom.seed(1)
+        let first = simulationSeed() ?? 1
         for seed in first..<first + UInt64(seeds) {
             var world = SinkWorld(SinkStateTests.definition(change), messages: messages, seed: seed)
             world.mood = mood

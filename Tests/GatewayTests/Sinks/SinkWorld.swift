@@ -3,7 +3,7 @@
 //
 // It checks at every step what must hold at every step, and keeps the books for what must hold at the end.
 
-import Glibc
+import Support
 import Testing
 
 @testable import Gateway
@@ -204,7 +204,7 @@ struct SinkWorld {
     private mutating func read(_ stream: Int, _ count: Int) {
         var arrivals: [SinkArrival] = []
         let own = machine.held
-        for (key, entry) in pending.sorted(by: { $0.key.id < $1.key.id }) where key.stream == stream && arrivals.count < count {
+        for (key, entry) in pending.sorted(by: { ($0.key.id, $0.key.stream) < ($1.key.id, $1.key.stream) }) where key.stream == stream && arrivals.count < count {
             let isIdle = entry.owner == "unowned" || now - entry.since >= definition.lease
             guard isIdle, own[key] == nil || entry.owner != owner else { continue }
             if trimmed.contains(key) {
@@ -270,7 +270,7 @@ struct SinkWorld {
     }
 
     private mutating func steal() {
-        guard let key = pending.filter({ $0.value.owner == owner }).keys.sorted(by: { $0.id < $1.id }).randomElement(using: &random)
+        guard let key = pending.filter({ $0.value.owner == owner }).keys.sorted(by: { ($0.id, $0.stream) < ($1.id, $1.stream) }).randomElement(using: &random)
         else { return }
         pending[key]!.owner = "unowned"
         notBefore[key] = nil
@@ -330,9 +330,4 @@ struct SinkWorld {
 
 extension SeededRandom {
     mutating func chance(_ percent: Int) -> Bool { Int.random(in: 0..<100, using: &self) < percent }
-
-    /// `SEED=` in the environment, else `fallback`.
-    static func seed(_ fallback: UInt64) -> UInt64 {
-        getenv("SEED").flatMap { UInt64(String(cString: $0)) } ?? fallback
-    }
 }
