@@ -82,7 +82,7 @@ final class Bench {
     }
 
     static func arguments(_ options: CommonOptions, port: UInt16, redis: Server) -> [String] {
-        ["serve", "--listen", "127.0.0.1:\(port)", "--redis", "redis://127.0.0.1:\(redis.port)", "--loops", "\(options.loops)"]
+        ["serve", "--port", "\(port)", "--redis", "redis://127.0.0.1:\(redis.port)", "--loops", "\(options.loops)"]
     }
 
     /// As its users run it, with one thread like the gateway's one loop.

@@ -42,12 +42,16 @@ final class Waiter {
         }
     }
 
-    /// Suspends until there is something to do.
+    /// Suspends until there is something to do. The continuation's body may run later than it looks (as a
+    /// job of its own), so it asks again what has come meanwhile.
     func next() async -> Signal {
-        if let signal = pending {
-            pending = nil
-            return signal
+        await withUnsafeContinuation { continuation in
+            if let signal = pending {
+                pending = nil
+                continuation.resume(returning: signal)
+            } else {
+                self.continuation = continuation
+            }
         }
-        return await withUnsafeContinuation { continuation = $0 }
     }
 }
