@@ -10,7 +10,6 @@ struct BadCall: CustomTestStringConvertible, Sendable {
     let method: String
     let path: String
     var body: String?
-    var type: String?
     var headers: [String: String] = [:]
     let status: Int
     let code: String
@@ -19,13 +18,17 @@ struct BadCall: CustomTestStringConvertible, Sendable {
 
     var testDescription: String { "\(method) \(path) \(body ?? "") \(headers)" }
 
-    init(
-        _ method: String, _ path: String, _ body: String? = nil, type: String? = "application/json",
-        _ headers: [String: String] = [:], _ status: Int, _ code: String, says: String = ""
-    ) {
-        (self.method, self.path, self.body, self.status, self.code, self.says) = (method, path, body, status, code, says)
+    init(_ method: String, _ path: String, headers: [String: String] = [:], _ status: Int, _ code: String, says: String = "") {
+        (self.method, self.path, self.status, self.code, self.says) = (method, path, status, code, says)
         self.headers = headers
-        if body != nil, let type { self.headers["Content-Type"] = type }
+    }
+
+    init(
+        _ method: String, _ path: String, _ body: String, type: String = "application/json",
+        headers: [String: String] = [:], _ status: Int, _ code: String, says: String = ""
+    ) {
+        self.init(method, path, headers: headers.merging(["Content-Type": type]) { own, _ in own }, status, code, says: says)
+        self.body = body
     }
 }
 
@@ -127,28 +130,28 @@ struct ErrorTests {
         BadCall("POST", add, "hello", type: "application/x-www-form-urlencoded", 400, "INVALID_REQUEST", says: "="),
         BadCall("POST", "\(group)/ack", 400, "INVALID_REQUEST", says: "ids"),
         BadCall("POST", read, #"{"count":1}"#, 400, "INVALID_REQUEST", says: "no body"),
-        BadCall("PUT", "/v1/streams/S/groups/g", ["If-None-Match": "\"x\""], 400, "INVALID_REQUEST"),
+        BadCall("PUT", "/v1/streams/S/groups/g", headers: ["If-None-Match": "\"x\""], 400, "INVALID_REQUEST"),
         BadCall("POST", "/v1/streams/sluice:x/messages", #"{"fields":{"a":"1"}}"#, 403, "RESERVED_NAME"),
         BadCall("GET", "/v1/streams/sluice%3Ax/messages", 403, "RESERVED_NAME"),
         BadCall("POST", "\(group)/consumers/unowned/read", 403, "RESERVED_NAME"),
-        BadCall("GET", add, ["Origin": "http://evil.example"], 403, "FORBIDDEN_ORIGIN"),
-        BadCall("GET", add, ["Origin": "null"], 403, "FORBIDDEN_ORIGIN"),
-        BadCall("POST", add, "a=1", type: "text/plain", ["Sec-Fetch-Site": "cross-site"], 403, "FORBIDDEN_ORIGIN"),
-        BadCall("POST", add, "a=1", type: "text/plain", ["Sec-Fetch-Site": "same-site"], 403, "FORBIDDEN_ORIGIN"),
+        BadCall("GET", add, headers: ["Origin": "http://evil.example"], 403, "FORBIDDEN_ORIGIN"),
+        BadCall("GET", add, headers: ["Origin": "null"], 403, "FORBIDDEN_ORIGIN"),
+        BadCall("POST", add, "a=1", type: "text/plain", headers: ["Sec-Fetch-Site": "cross-site"], 403, "FORBIDDEN_ORIGIN"),
+        BadCall("POST", add, "a=1", type: "text/plain", headers: ["Sec-Fetch-Site": "same-site"], 403, "FORBIDDEN_ORIGIN"),
         BadCall("GET", "/v1/nothing", 404, "NOT_FOUND"),
         BadCall("GET", "/v1/streams", 404, "NOT_FOUND"),
         BadCall("GET", "/v1/streams/S/messages/", 400, "INVALID_PARAMETER"),
         BadCall("DELETE", add, 405, "METHOD_NOT_ALLOWED", says: "GET, HEAD, POST, OPTIONS"),
         BadCall("GET", read, 405, "METHOD_NOT_ALLOWED", says: "POST, OPTIONS"),
-        BadCall("GET", add, ["Accept": "text/html"], 406, "NOT_ACCEPTABLE"),
-        BadCall("GET", add, ["Accept": "application/json;q=0"], 406, "NOT_ACCEPTABLE"),
-        BadCall("GET", add, ["Accept": "text/event-stream"], 406, "NOT_ACCEPTABLE"),
+        BadCall("GET", add, headers: ["Accept": "text/html"], 406, "NOT_ACCEPTABLE"),
+        BadCall("GET", add, headers: ["Accept": "application/json;q=0"], 406, "NOT_ACCEPTABLE"),
+        BadCall("GET", add, headers: ["Accept": "text/event-stream"], 406, "NOT_ACCEPTABLE"),
         BadCall("POST", add, "<a/>", type: "application/xml", 415, "UNSUPPORTED_MEDIA_TYPE"),
         BadCall("POST", add, "{}", type: "application/vnd.kafka.v2+json", 415, "UNSUPPORTED_MEDIA_TYPE"),
         BadCall("POST", add, "x", type: "text/plain; charset=latin1", 415, "UNSUPPORTED_MEDIA_TYPE"),
-        BadCall("POST", add, "{}", ["Content-Encoding": "gzip"], 415, "UNSUPPORTED_MEDIA_TYPE"),
+        BadCall("POST", add, "{}", headers: ["Content-Encoding": "gzip"], 415, "UNSUPPORTED_MEDIA_TYPE"),
         BadCall("POST", "\(group)/ack", "a=1", type: "text/plain", 415, "UNSUPPORTED_MEDIA_TYPE"),
-        BadCall("PUT", "/v1/streams/S/groups/g", ["If-None-Match": "*"], 412, "GROUP_EXISTS"),
+        BadCall("PUT", "/v1/streams/S/groups/g", headers: ["If-None-Match": "*"], 412, "GROUP_EXISTS"),
     ]
 
     static let missing: [BadCall] = [
@@ -214,7 +217,7 @@ struct ErrorTests {
         BadCall("POST", add, #"{"messages":[\#(Array(repeating: #"{"fields":{"a":1}}"#, count: 6).joined(separator: ","))]}"#, 413, "TOO_LARGE"),
         BadCall("POST", "\(group)/ack", #"{"ids":["1-1","1-2","1-3","1-4","1-5","1-6"]}"#, 413, "TOO_LARGE", says: "5"),
         BadCall("GET", "\(add)?start=\(String(repeating: "1", count: 9000))", 414, "TOO_LARGE"),
-        BadCall("GET", add, ["X-Large": String(repeating: "x", count: 17000)], 431, "TOO_LARGE"),
+        BadCall("GET", add, headers: ["X-Large": String(repeating: "x", count: 17000)], 431, "TOO_LARGE"),
     ]
 
     @Test(arguments: [parameters, ids, json, requests, missing, otherTypes, sizes])

@@ -29,7 +29,7 @@ final class Rig: @unchecked Sendable {
         try waitUntil("the gateway reaches Redis") { try client.get("/readyz").status == 200 }
     }
 
-    fileprivate static func run(_ rig: Rig, _ function: @Sendable () async throws -> Void) async throws {
+    fileprivate static func run(_ rig: Rig, _ function: @concurrent @Sendable () async throws -> Void) async throws {
         try await $shared.withValue(rig) { try await function() }
     }
 
@@ -101,7 +101,7 @@ struct GatewayTrait: SuiteTrait, TestScoping {
     var configuration: String?
 
     func provideScope(
-        for test: Test, testCase: Test.Case?, performing function: @Sendable () async throws -> Void
+        for test: Test, testCase: Test.Case?, performing function: @concurrent @Sendable () async throws -> Void
     ) async throws {
         try await Rig.run(try Rig(arguments, configuration: configuration), function)
     }
