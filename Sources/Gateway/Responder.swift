@@ -76,7 +76,9 @@ final class Responder: HTTPResponder {
         if problem.code == .internalError {
             log.error("\(problem.detail)", metadata: ["request_id": "\(requestID)", "redis_error": "\(problem.redisError ?? "")"])
         }
-        var response = problem.response(requestID: requestID)
+        var problem = problem
+        if problem.code == .methodNotAllowed && problem.allow == nil { problem.allow = router.allMethods }
+        var response = problem.response(requestID: requestID, host: request?.host)
         if id == nil { response.addHeader("X-Request-Id", requestID) }
         return response
     }

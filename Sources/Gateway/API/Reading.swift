@@ -13,10 +13,15 @@ extension API {
         body.append(literal: "{\"messages\":[")
         let outcome = try await readOrWait(read, call, into: body)
         body.append(UInt8(ascii: "]"))
-        if read.wantsStats { try await appendStats(read.stream, read.group, to: body) }
+        do throws(Problem) {
+            if read.wantsStats { try await appendStats(read.stream, read.group, to: body) }
+        } catch {
+            if case .batch(let batch) = outcome { handBack(read, batch) }  // The caller gets none of it.
+            throw error
+        }
         body.append(UInt8(ascii: "}"))
         var response = json(body)
-        if let block = read.block { response.addHeader("Sluice-Block-Ms", String(block.milliseconds)) }
+        if let block = read.block, read.position == .new { response.addHeader("Sluice-Block-Ms", String(block.milliseconds)) }
         switch outcome {
         case .batch(let batch): if !read.noAck { response.onLost = { [self] in handBack(read, batch) } }
         case .nothing: break
