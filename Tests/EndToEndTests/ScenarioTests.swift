@@ -71,9 +71,9 @@ import Testing
     }
 
     @Test func `the private Redis serves as well, and keeps what it has over a restart`() throws {
-        let directory = rig.gateway.directory + "/data"
+        let directory = try TemporaryDirectory()
         for round in 1...2 {
-            let gateway = try GatewayProcess(["--data-dir", directory])
+            let gateway = try GatewayProcess(["--data-dir", directory.path])
             let client = TestClient(port: gateway.port)
             try waitUntil("Redis answers") { try client.get("/readyz").status == 200 }
             #expect(try client.get("/v1/info").json["redis"]["embedded"] == true)

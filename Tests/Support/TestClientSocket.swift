@@ -87,6 +87,9 @@ package final class ClientSocket {
 
     // MARK: Receiving
 
+    /// What has come and was not taken.
+    package var text: String { String(decoding: received, as: UTF8.self) }
+
     /// Waits until `text` has come.
     package func expect(_ text: String, atMost limit: Duration = .seconds(20)) throws {
         let end = ContinuousClock.now + limit
