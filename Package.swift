@@ -73,7 +73,11 @@ let package = Package(
             // The tests script the resolver: libcurl must find their getaddrinfo before the C library's.
             linkerSettings: [.unsafeFlags(["-Xlinker", "--export-dynamic-symbol=getaddrinfo"])]),
         .testTarget(
-            name: "GatewayTests", dependencies: ["Gateway", "HTTP", "Redis", "Net", "Support"], swiftSettings: rules),
+            name: "GatewayTests",
+            dependencies: [
+                "Gateway", "HTTP", "Redis", "Net", "Support", "Yams", .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: rules),
         .testTarget(name: "EndToEndTests", dependencies: ["Support", "sluice"], swiftSettings: rules),
         .testTarget(name: "TidyTests", swiftSettings: rules),
     ]

@@ -61,6 +61,7 @@ public actor GatewayServer {
             })
         api.startWork = { [unowned self] work in assumeIsolated { $0.begin(work) } }
         api.collectSnapshots = { [unowned self] in await self.collectSnapshots() }
+        http.startTask = { [unowned self] in assumeIsolated { $0.carryOn() } }
         redis.delegate = watcher
         redis.start()
         acceptor = try Acceptor(
@@ -80,6 +81,15 @@ public actor GatewayServer {
 
     private func serve(_ descriptor: Int32) async {
         await http.serve(descriptor, responder)
+    }
+
+    /// A connection that rested without a task wants one.
+    private func carryOn() {
+        loop.spawn { await self.carryOnServing() }
+    }
+
+    private func carryOnServing() async {
+        await http.carryOn(responder)
     }
 
     // MARK: Work and words between loops
@@ -120,9 +130,11 @@ public actor GatewayServer {
     // MARK: Ending
 
     /// Calls in flight finish, parked readers get their empty answer; returns when all is closed, or after 28 s.
-    func drain() async {
+    /// `stoppedAccepting` is called once this loop takes no more connections.
+    func drain(_ stoppedAccepting: @Sendable () -> Void) async {
         let end = loop.now + .seconds(28)
         acceptor?.stop()
+        stoppedAccepting()
         api.isDraining = true
         api.longPoll.drain()
         http.drain()
@@ -140,6 +152,8 @@ extension API {
             // Any failure is the same to the home: it tries again.
             if case .success? = try? await store.send([.exists(stream.bytes)], tracked: true).first { isTracked = true }
             longPoll.receive(.event(.tracked(stream, id, isTracked)))
+        case .look(let waiter): await look(waiter)
+        case .answerEmpty(let waiter): await answerEmpty(waiter)
         case .handBack(let stream, let group, let consumer, let ids):
             do {
                 _ = try await store.evaluate(

@@ -114,8 +114,8 @@ struct Problem: Error {
         var options: String
         var path: String
 
-        func line(host: UnsafeRawBufferPointer) -> String {
-            let host = Array(host).percentEncoded.replacing("%3A", with: ":").replacing("%5B", with: "[").replacing("%5D", with: "]")
+        func line(host: [UInt8]) -> String {
+            let host = host.percentEncoded.replacing("%3A", with: ":").replacing("%5B", with: "[").replacing("%5D", with: "]")
             return "curl \(options) 'http://\(host)\(path)'"
         }
     }
@@ -239,7 +239,7 @@ extension RedisError.Reason {
 
 extension Problem {
     /// - Parameter host: what the caller called us, for the hint; without it there is none.
-    func response(requestID: String, host: UnsafeRawBufferPointer?) -> Response {
+    func response(requestID: String, host: [UInt8]?) -> Response {
         let body = ByteBuffer(capacity: 512)
         write(to: body, requestID: requestID, host: host)
         body.append(UInt8(ascii: "\n"))
@@ -252,7 +252,7 @@ extension Problem {
     }
 
     /// The document as one JSON object. Without a request's ID it is an item of a batch.
-    func write(to body: ByteBuffer, requestID: String?, host: UnsafeRawBufferPointer? = nil) {
+    func write(to body: ByteBuffer, requestID: String?, host: [UInt8]? = nil) {
         body.append(literal: "{\"type\":\"/docs/errors#")
         body.append(code.rawValue)
         body.append(literal: "\",\"title\":")

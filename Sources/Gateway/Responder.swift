@@ -27,14 +27,60 @@ final class Responder: HTTPResponder {
         do {
             response = try await answer(request, &place)
         } catch {
-            response = self.response(error, request)
+            response = self.response(error, request.saneID.map { Array($0) }, host: Array(request.host))
         }
-        if request.method == .get || request.method == .head { response.literalHeaders = "Cache-Control: no-store\r\n" }
-        if let id = request.saneID { response.addHeader("X-Request-Id", id) }
-        let duration = api.loop.now - start
-        api.metrics.answered(route: place, status: response.status, after: duration)
-        if api.config.logsRequests { logRequest(request, response.status, duration) }
+        var reply = Reply(request, place, start, logs: api.config.logsRequests)
+        if case .later(let later) = response.body, let call = later as? ParkedCall {
+            reply.host = Array(request.host)
+            call.complete = { [self, reply] in complete($0, reply) }
+        } else {
+            complete(&response, reply)
+        }
         return response
+    }
+
+    /// What a reply needs of its request, which may be long gone by then.
+    private struct Reply {
+        var route: Int
+        var start: EventLoop.Instant
+        var isSafe: Bool
+        var requestID: [UInt8]?
+        /// What the caller called us; only of a parked call.
+        var host: [UInt8]?
+        /// Method and path, where requests are logged.
+        var line: String?
+
+        init(_ request: Request, _ route: Int, _ start: EventLoop.Instant, logs: Bool) {
+            self.route = route
+            self.start = start
+            isSafe = request.method == .get || request.method == .head
+            requestID = request.saneID.map { Array($0) }
+            if logs { line = String(decoding: request.methodName, as: UTF8.self) + " " + String(decoding: request.path, as: UTF8.self) }
+        }
+    }
+
+    private func complete(_ answer: Result<Response, Problem>, _ reply: Reply) -> Response {
+        var response =
+            switch answer {
+            case .success(let response): response
+            case .failure(let problem): self.response(problem, reply.requestID, host: reply.host)
+            }
+        complete(&response, reply)
+        return response
+    }
+
+    private func complete(_ response: inout Response, _ reply: Reply) {
+        if reply.isSafe { response.literalHeaders = "Cache-Control: no-store\r\n" }
+        reply.requestID?.withUnsafeBytes { response.addHeader("X-Request-Id", $0) }
+        let duration = api.loop.now - reply.start
+        api.metrics.answered(route: reply.route, status: response.status, after: duration)
+        guard let line = reply.line else { return }
+        log.info(
+            "\(line)",
+            metadata: [
+                "status": "\(response.status)", "ms": "\(duration.milliseconds)",
+                "request_id": "\(reply.requestID.map { String(decoding: $0, as: UTF8.self) } ?? "")",
+            ])
     }
 
     private func answer(_ request: Request, _ place: inout Int) async throws(Problem) -> Response {
@@ -66,11 +112,11 @@ final class Responder: HTTPResponder {
     }
 
     func respond(to error: HTTPError, request: Request?) -> Response {
-        response(Problem(error), request)
+        response(Problem(error), request?.saneID.map { Array($0) }, host: nil)
     }
 
-    private func response(_ problem: Problem, _ request: Request?) -> Response {
-        let id = request?.saneID.map { String(decoding: $0, as: UTF8.self) }
+    private func response(_ problem: Problem, _ callerID: [UInt8]?, host: [UInt8]?) -> Response {
+        let id = callerID.map { String(decoding: $0, as: UTF8.self) }
         let requestID = id ?? Digest.hex(randomBytes(8))
         api.metrics.values.problems[problem.code.rawValue, default: 0] += 1
         if problem.code == .internalError {
@@ -78,15 +124,9 @@ final class Responder: HTTPResponder {
         }
         var problem = problem
         if problem.code == .methodNotAllowed && problem.allow == nil { problem.allow = router.allMethods }
-        var response = problem.response(requestID: requestID, host: request?.host)
+        var response = problem.response(requestID: requestID, host: host)
         if id == nil { response.addHeader("X-Request-Id", requestID) }
         return response
-    }
-
-    private func logRequest(_ request: Request, _ status: Int, _ duration: Duration) {
-        log.info(
-            "\(String(decoding: request.methodName, as: UTF8.self)) \(String(decoding: request.path, as: UTF8.self))",
-            metadata: ["status": "\(status)", "ms": "\(duration.milliseconds)"])
     }
 }
 

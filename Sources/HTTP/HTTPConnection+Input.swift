@@ -8,10 +8,14 @@ extension HTTPConnection {
         /// The connection ends after the reply.
         case refused(HTTPError)
         case ended
+        /// Nothing has come for a while; the connection may stay until then.
+        case idle(until: Duration)
     }
 
     /// Least room for a read: a request of the usual size in one.
     private static let headRoom = 2048
+    /// An idle connection keeps its task for so long: a busy one is not to make a task a request.
+    private static let sleepTime = Duration.seconds(2)
     /// Room for a read of a body: few system calls for large ones.
     private static let bodyRoom = 16 * 1024
 
@@ -23,8 +27,11 @@ extension HTTPConnection {
         var hasBegun = false
         var hasLookedLast = false
         request.head.method = .other  // A refused head whose method is unknown is not that of a HEAD.
+        // After a rest it goes on waiting, for what is left of its time.
+        let idleEnd = idleUntil ?? loop.now + limits.keepAliveTime
+        idleUntil = nil
         hasTimedOut = false
-        readDeadline = loop.now + limits.keepAliveTime
+        readDeadline = min(loop.now + HTTPConnection.sleepTime, idleEnd)
         defer { readDeadline = nil }
         while !isBroken {
             if let input, !input.isEmpty {
@@ -53,6 +60,7 @@ extension HTTPConnection {
             await wait(for: .input)
             if hasTimedOut {
                 if hasBegun { return .refused(.headTimeout) }
+                if loop.now < idleEnd { return .idle(until: idleEnd) }
                 counters.idleTimeouts += 1
                 return .ended
             }
@@ -84,7 +92,7 @@ extension HTTPConnection {
         _ = read(into: buffer, buffer.reserve(HTTPConnection.headRoom))
     }
 
-    private func releaseIdleInput() {
+    func releaseIdleInput() {
         guard let input, input.isEmpty else { return }
         buffers.give(input)
         self.input = nil

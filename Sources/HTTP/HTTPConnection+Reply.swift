@@ -61,6 +61,8 @@ extension HTTPConnection {
         case .bytes(let bytes):
             appendHead(response, persistence, lengthFraming(response.status, bytes.count))
             if hasContent { appendContent(bytes) } else { buffers.give(bytes) }
+        case .later:
+            preconditionFailure("A later reply is a reply, not another promise.")
         case .stream:
             // HEAD: what GET would be framed with, and the source is asked for nothing.
             appendHead(response, persistence, request.minorVersion == 0 ? .close : .chunked)

@@ -1,11 +1,13 @@
 // One client's connection: one task, which reads a request, lets the responder answer it, and goes on.
 //
-// Owned by `HTTPServer.serve` for as long as the client stays; confined to its loop. Registered with epoll once,
+// Owned by `HTTPServer` for as long as the client stays; confined to its loop. Registered with epoll once,
 // edge-triggered: `canRead` remembers that the kernel may have more. Between requests it holds no buffer.
 //
 //   serve:   wait for room in the output → next request → responder → reply → …  → linger → close
 //
-// The task suspends in one place, `wait`, and whatever wakes it, it looks again at what it waits for.
+// The task suspends in one place, `wait`, and whatever wakes it, it looks again at what it waits for. It
+// ends, and the connection rests without one, while a reply is to come later and when nothing came for a
+// while; what ends the rest makes the server give it a new task, which carries on.
 // The rest of the class: +Input reads, +Output writes, +Reply frames.
 
 import Glibc
@@ -42,6 +44,20 @@ public final class HTTPConnection: Pollable, Flushable {
     private var wanted = Wanted.input
     private var isWaiting = false
 
+    // Resting without a task.
+    enum Rest {
+        /// No request for a while; closed when none has come until then.
+        case asleep(until: Duration)
+        /// A reply is to come.
+        case parked(any LaterResponse)
+        /// It has come.
+        case answered(Response)
+    }
+    private(set) var rest: Rest?
+    private var closesAfterAnswer = false
+    /// After a sleep: until when it may go on waiting for a request.
+    var idleUntil: Duration?
+
     // Input: the request's head lies in it, and stays put until the reply is sent.
     var input: ByteBuffer?
     var mustContinue = false
@@ -71,19 +87,41 @@ public final class HTTPConnection: Pollable, Flushable {
 
     // MARK: Life
 
-    /// Answers the client's requests; returns when the connection has ended and holds nothing any more.
-    public func serve(_ responder: any HTTPResponder) async {
-        guard open() else { return }
-        if await answerRequests(responder) { await linger() }
-        close()
+    /// Answers the client's requests. True when the connection has ended and holds nothing any more, false
+    /// when it rests: then the server calls `carryOn`.
+    func serve(_ responder: any HTTPResponder) async -> Bool {
+        guard open() else { return true }
+        return await end(await answerRequests(responder))
+    }
+
+    /// After a rest.
+    func carryOn(_ responder: any HTTPResponder) async -> Bool {
+        let rested = rest
+        rest = nil
+        if case .answered(let response)? = rested {
+            guard await replyLater(response) else { return await end(.lingering) }
+        }
+        return await end(await answerRequests(responder))
     }
 
     /// Tells the client that there is no room for it, and ends.
     func refuse(_ responder: any HTTPResponder) async {
         guard open() else { return }
         reject(.tooManyConnections, responder)
-        await linger()
+        _ = await end(.lingering)
+    }
+
+    /// How a task of the connection comes to its end.
+    private enum Ending { case ended, lingering, resting }
+
+    private func end(_ ending: Ending) async -> Bool {
+        switch ending {
+        case .resting: return false
+        case .lingering: await linger()
+        case .ended: break
+        }
         close()
+        return true
     }
 
     private func open() -> Bool {
@@ -115,29 +153,66 @@ public final class HTTPConnection: Pollable, Flushable {
         socket.shutdownBoth()
     }
 
-    /// True when a last reply is to be lingered for.
-    private func answerRequests(_ responder: any HTTPResponder) async -> Bool {
+    private func answerRequests(_ responder: any HTTPResponder) async -> Ending {
         while true {
             await waitForRoom()
             switch await nextRequest() {
             case .ended:
                 // Nothing was asked that we have not answered: no reply can be lost to a reset.
                 await drainOutput()
-                return false
+                return .ended
+            case .idle(let end):
+                rest = .asleep(until: end)
+                readDeadline = end
+                return .resting
             case .refused(let error):
                 reject(error, responder)
-                return true
+                return .lingering
             case .request: break
             }
             counters.requests += 1
             counters.inFlight += 1
             let response = await responder.respond(to: request)
+            if case .later(let later) = response.body {
+                await park(later)
+                return .resting
+            }
             let goesOn = await reply(response)
             counters.inFlight -= 1
             let isSkipped = !goesOn || request.body.isComplete ? true : await skipBody()
             endRequest()
-            guard goesOn, isSkipped else { return true }
+            guard goesOn, isSkipped else { return .lingering }
         }
+    }
+
+    // MARK: Later replies
+
+    /// Lets go of the request but for what its reply needs.
+    private func park(_ later: any LaterResponse) async {
+        let isSkipped = request.body.isComplete ? true : await skipBody()
+        rest = .parked(later)
+        if let input { self.input = request.body.end(input, buffers) }
+        releaseIdleInput()
+        closesAfterAnswer = !isSkipped
+        request.forgetBytes()
+        later.begin(self)
+        if isPeerClosed, case .parked? = rest { later.clientGone() }
+    }
+
+    /// The reply of a parked request. Once, on the loop.
+    public func answer(_ response: Response) {
+        guard case .parked? = rest else { preconditionFailure("A parked request is answered once.") }
+        rest = .answered(response)
+        server.giveTask(self)
+    }
+
+    private func replyLater(_ answer: Response) async -> Bool {
+        var response = answer
+        if closesAfterAnswer { response.closesConnection = true }
+        let goesOn = await reply(response)
+        counters.inFlight -= 1
+        request.end()
+        return goesOn
     }
 
     private func endRequest() {
@@ -165,13 +240,14 @@ public final class HTTPConnection: Pollable, Flushable {
     }
 
     func tellClientGone() {
+        if case .parked(let later)? = rest { return later.clientGone() }
         guard let hook = request.onClientGone else { return }
         request.onClientGone = nil
         hook()
     }
 
     /// Asks the kernel: FIN or RST seen, unread bytes or not.
-    func isClientGone() -> Bool {
+    public func isClientGone() -> Bool {
         if isPeerClosed || isBroken { return true }
         var query = pollfd(fd: socket.descriptor, events: HTTPConnection.pollPeerClosed, revents: 0)
         guard poll(&query, 1, 0) > 0 else { return false }
@@ -195,6 +271,11 @@ public final class HTTPConnection: Pollable, Flushable {
     }
 
     func wake(_ what: Wanted) {
+        if case .asleep(let end)? = rest, what == .input {
+            idleUntil = end
+            rest = nil
+            return server.giveTask(self)
+        }
         guard isWaiting, wanted == what else { return }
         isWaiting = false
         guard let waiter else { return }

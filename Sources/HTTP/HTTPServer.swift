@@ -10,6 +10,11 @@ public final class HTTPServer {
     var date = HTTPDate()
     private var connections: [HTTPConnection] = []
     private var isDraining = false
+    /// Connections that rested and want a task, in the order they asked.
+    private var awakened: [HTTPConnection] = []
+    private var nextAwakened = 0
+    /// Starts a task on the loop that calls `carryOn`; set by the owner, who alone can start tasks.
+    public var startTask: () -> Void = { preconditionFailure("Nobody starts tasks for this server.") }
     private var refusing = 0
 
     /// Clients being told 503 at one time; past it they are just closed.
@@ -28,8 +33,23 @@ public final class HTTPServer {
         counters.accepted += 1
         enter(connection)
         if isDraining { connection.drain() }
-        await connection.serve(responder)
-        leave(connection)
+        if await connection.serve(responder) { leave(connection) }
+    }
+
+    /// Goes on with one connection that rested: for each call of `startTask`, a call of this.
+    public func carryOn(_ responder: any HTTPResponder) async {
+        let connection = awakened[nextAwakened]
+        nextAwakened += 1
+        if nextAwakened == awakened.count {
+            awakened.removeAll(keepingCapacity: true)
+            nextAwakened = 0
+        }
+        if await connection.carryOn(responder) { leave(connection) }
+    }
+
+    func giveTask(_ connection: HTTPConnection) {
+        awakened.append(connection)
+        startTask()
     }
 
     /// Idle connections close now; the others after the reply that they wait for, and so will new ones.

@@ -47,6 +47,13 @@ public final class Request {
         if head.fields.capacity > Request.keptFields { head.fields = [] }
     }
 
+    /// While its reply is to come later: what the reply needs (method, version, persistence) stays.
+    func forgetBytes() {
+        bytes = UnsafeRawBufferPointer(start: nil, count: 0)
+        onClientGone = nil
+        head.fields = []
+    }
+
     /// Fields of a request of the usual size; their table is kept between requests.
     private static let keptFields = 32
 

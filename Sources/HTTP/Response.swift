@@ -11,6 +11,15 @@ public protocol ChunkSource: AnyObject {
     var failed: Bool { get }
 }
 
+/// A reply that comes later, perhaps in a minute: long-polling. Meanwhile the connection has no task, no
+/// buffer and none of the request's bytes: a task that once ran a handler keeps ten kilobytes of stack.
+public protocol LaterResponse: AnyObject {
+    /// The request is over but for its reply, which is given to `client.answer` once. On the loop.
+    func begin(_ client: HTTPConnection)
+    /// FIN or RST was seen before the answer. It is still answered, so that the connection ends.
+    func clientGone()
+}
+
 public struct Response {
     public enum Body {
         /// Content-Length: 0, or no length where the status has no content (204, 304).
@@ -19,6 +28,8 @@ public struct Response {
         case bytes(ByteBuffer)
         /// Chunked in HTTP/1.1, ended by closing in HTTP/1.0. Not asked for anything when the method is HEAD.
         case stream(any ChunkSource)
+        /// Everything else in this response is ignored: that of the later one counts.
+        case later(any LaterResponse)
     }
 
     /// 200 … 599.

@@ -2,32 +2,12 @@
 
 import Glibc
 import Net
+import Support
 import Testing
 
 @testable import Gateway
 
-/// Random numbers that a failure can repeat: `SEED=` of the environment, else a seed that is printed.
-struct SeededRandom: RandomNumberGenerator {
-    let seed: UInt64
-    private var state: UInt64
-
-    init(_ test: String = #function) {
-        let wish = getenv("SEED").flatMap { UInt64(String(cString: $0)) }
-        seed = wish ?? UInt64.random(in: 0...UInt64.max)
-        state = seed
-        print("\(test): SEED=\(seed)")
-    }
-
-    var note: String { " (SEED=\(seed))" }
-
-    mutating func next() -> UInt64 {  // SplitMix64 (Steele, Lea, Flood 2014).
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var mixed = state
-        mixed = (mixed ^ mixed >> 30) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ mixed >> 27) &* 0x94D0_49BB_1331_11EB
-        return mixed ^ mixed >> 31
-    }
-
+extension SeededRandom {
     mutating func text(upTo limit: Int) -> String {
         var text = String.UnicodeScalarView()
         for _ in 0..<Int.random(in: 0...limit, using: &self) {

@@ -1,6 +1,7 @@
 // Strings: RFC 8259 §7 (escapes), §8.1 and §8.2 (UTF-8), and UTF-8 itself by table 3-7 of the Unicode Standard.
 
 import Net
+import Support
 import Testing
 
 @testable import Gateway

@@ -35,12 +35,16 @@ final class Harness {
     private final class End { var hasCome = false }
 
     /// True when `serve` has returned.
-    var isOver: Bool { end.hasCome }
+    var isOver: Bool { end.hasCome && server.counters.open == 0 }
 
     init(limits: HTTPLimits = HTTPLimits(), _ handler: @escaping (Request) async -> Response) throws {
         loop = try EventLoop(clock: clock)
         server = HTTPServer(loop: loop, limits: limits)
         responder = ScriptedResponder(handler)
+        // All of these live on the one thread that runs the loop: the test's.
+        nonisolated(unsafe) let (server, responder) = (server, responder)
+        let loop = loop
+        server.startTask = { loop.spawn { await server.carryOn(responder) } }
         client = Harness.connect(to: server, responder, loop, end)
         loop.runUntilIdle()
     }

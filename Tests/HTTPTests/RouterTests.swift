@@ -86,7 +86,9 @@ struct RouterTests {
             #expect(pairs.map { text($0.value) } == ["5", nil, "x", "b=c", "%31+", "1"])
             #expect(pairs[0].hasName("count") && !pairs[0].hasName("coun") && !pairs[0].hasName("counts"))
             #expect(pairs[4].hasName("noack") && !pairs[5].hasName("bad%"))
+            // A nil of try? is unequal: it fails the expectation.
             #expect((try? pairs[4].decodedValue()) == Array("1+".utf8))
+            // The same.
             #expect((try? Array(PairSequence(bytes, .form))[4].decodedValue()) == Array("1 ".utf8))
         }
     }

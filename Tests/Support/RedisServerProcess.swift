@@ -102,9 +102,8 @@ package final class RedisServerProcess {
 
     private func waitUntilReady() throws {
         for _ in 0..<1000 {
-            if let answer = try? run("PING"), answer.hasPrefix("+PONG") || answer.hasPrefix("-NOAUTH") {
-                return  // The attempts before may fail: that is what is waited for.
-            }
+            // The first attempts may fail: that is what is waited for.
+            if let answer = try? run("PING"), answer.hasPrefix("+PONG") || answer.hasPrefix("-NOAUTH") { return }
             poll(nil, 0, 10)
         }
         throw Failure.noAnswer

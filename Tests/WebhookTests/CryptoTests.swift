@@ -1,3 +1,5 @@
+// Digests, MACs and encodings against the known answers of their standards.
+
 import Crypto
 import Testing
 

@@ -1,3 +1,5 @@
+// Exchanges with a receiver that does what the test says: what each comes to.
+
 import Glibc
 import Net
 import Testing

@@ -1,3 +1,5 @@
+// Look-ups that are slow, down or wrong, with a resolver that the test scripts.
+
 import Glibc
 import Net
 import Testing

@@ -5,23 +5,37 @@ import Glibc
 import Synchronization
 
 enum ScriptedResolver {
-    private static let state = Mutex((isHeld: false, under: 0))
+    private static let lookups = Mutex(0)
+    private static let isHeld = Mutex(false)
+    /// Holds a byte while `slow….test` may answer.
+    private static let gate: (read: Int32, write: Int32) = {
+        var ends: [Int32] = [0, 0]
+        precondition(pipe(&ends) == 0, "A pipe is to be had.")
+        var byte: UInt8 = 1
+        write(ends[1], &byte, 1)
+        return (ends[0], ends[1])
+    }()
 
     /// While true, look-ups of `slow….test` take two seconds.
-    static func hold(_ isHeld: Bool) { state.withLock { $0.isHeld = isHeld } }
-    static var under: Int { state.withLock { $0.under } }
+    static func hold(_ hold: Bool) {
+        isHeld.withLock { isHeld in
+            guard isHeld != hold else { return }
+            isHeld = hold
+            var byte: UInt8 = 1
+            _ = hold ? read(gate.read, &byte, 1) : write(gate.write, &byte, 1)
+        }
+    }
+    /// Look-ups of `slow….test` under way.
+    static var under: Int { lookups.withLock { $0 } }
 
     fileprivate static func answer(_ name: String) -> Result {
         switch name.prefix(while: { !$0.isNumber && $0 != "." }) {
         case "slow":
-            state.withLock { $0.under += 1 }
+            lookups.withLock { $0 += 1 }
             // Two seconds at most: a loop that is stuck in a join must come out and fail.
-            var rounds = 2000
-            while rounds > 0 && state.withLock({ $0.isHeld }) {
-                usleep(1000)
-                rounds -= 1
-            }
-            state.withLock { $0.under -= 1 }
+            var query = pollfd(fd: gate.read, events: Int16(POLLIN), revents: 0)
+            poll(&query, 1, 2000)
+            lookups.withLock { $0 -= 1 }
             return .address("127.0.0.1")
         case "here", "inner": return .address("127.0.0.1")
         case "down": return .failure(EAI_AGAIN)

@@ -1,3 +1,5 @@
+// Standard Webhooks 1.0: the signature's vector, and secrets that are none.
+
 import Testing
 
 @testable import Webhook

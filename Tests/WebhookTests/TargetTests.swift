@@ -1,3 +1,5 @@
+// Where a webhook may go: address classes, networks, and their disguises.
+
 import Glibc
 import Testing
 

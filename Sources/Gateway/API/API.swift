@@ -8,6 +8,10 @@ import Redis
 /// Work that goes on after its cause has been answered. Names only what may cross tasks.
 enum BackgroundWork: Sendable {
     case track(StreamName, WaitHome.TrackID)
+    /// A parked call was told to look.
+    case look(WaiterID)
+    /// A parked call's time is up.
+    case answerEmpty(WaiterID)
     /// What was read for a client that has gone becomes unowned.
     case handBack(StreamName, GroupName, ConsumerName, ids: [[UInt8]])
 }

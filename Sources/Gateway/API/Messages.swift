@@ -72,14 +72,6 @@ extension API {
 
     // MARK: The tail
 
-    /// What a reader without a group asked for.
-    private struct TailRead {
-        var stream: StreamName
-        var after: StreamID
-        var count: Int
-        var asPairs: Bool
-    }
-
     private func readTail(_ call: Call, _ query: QueryParameters, after: StreamTailStart) async throws(Problem) -> Response {
         let stream = try call.stream()
         let count = try query.integer("count", in: 1...limits.count) ?? 10
@@ -90,30 +82,24 @@ extension API {
         case .after(let id): read.after = id
         case .latest: read.after = try await lastID(stream)
         }
-        let body = newBody()
-        body.append(literal: "{\"messages\":[")
-        var isClientGone = false
-        var found = 0
+        let body = openReply()
+        let found: Int
         do {
             found = try await look(&read, into: body)
         } catch {
+            loop.buffers.give(body)
             throw await explain(error, stream)
         }
         // A HEAD request never waits (API.md §1.10).
         if found == 0, let block, call.request.method != .head {
-            isClientGone = try await !wait(&read, block, call.request, into: body)
+            loop.buffers.give(body)
+            return try ParkedCall(.tail(read), block, self).response
         }
-        body.append(literal: "],\"last_id\":\"")
-        body.append("\(read.after)")
-        body.append(literal: "\"}")
-        var response = json(body)
-        response.closesConnection = isClientGone
-        if let block { response.addHeader("Sluice-Block-Ms", String(block.milliseconds)) }
-        return response
+        return answer(to: .tail(read), body, block)
     }
 
     /// Appends up to `count` messages after `read.after`, and moves it on.
-    private func look(_ read: inout TailRead, into body: ByteBuffer) async throws(RedisError) -> Int {
+    func look(_ read: inout TailRead, into body: ByteBuffer) async throws(RedisError) -> Int {
         let writer = MessageWriter(body: body, asPairs: read.asPairs)
         var written = 0
         while written < read.count && body.count < limits.replyBytes {
@@ -133,30 +119,6 @@ extension API {
         return written
     }
 
-    /// False when the client has gone.
-    private func wait(_ read: inout TailRead, _ block: Block, _ request: Request, into body: ByteBuffer) async throws(Problem) -> Bool {
-        let waiter = try longPoll.park(
-            WaitKey(stream: read.stream, group: nil), claims: false, until: block.deadline(from: loop.now))
-        defer { longPoll.leave(waiter) }
-        request.onClientGone = { waiter.deliver(.gone) }
-        if request.isClientGone() { return false }
-        while true {
-            switch await waiter.next() {
-            case .look:
-                do {
-                    let found = try await look(&read, into: body)
-                    longPoll.report(waiter, WaitHome.Look(result: found == 0 ? .nothing : .found(full: false)))
-                    if found > 0 { return true }
-                } catch {
-                    // Redis is away, or the key became another type for now: the tail goes on waiting.
-                    longPoll.report(waiter, WaitHome.Look(result: error.code == .wrongType ? .nothing : .failed))
-                }
-            case .gone: return false
-            case .expired, .draining, .ended: return true
-            }
-        }
-    }
-
     /// Where `latest` is now; 0-0 where there is no stream yet.
     private func lastID(_ stream: StreamName) async throws(Problem) -> StreamID {
         do {
@@ -167,4 +129,13 @@ extension API {
             throw problem
         }
     }
+}
+
+/// What a reader without a group asked for.
+struct TailRead {
+    var stream: StreamName
+    /// The last message it has seen.
+    var after: StreamID
+    var count: Int
+    var asPairs: Bool
 }

@@ -9,38 +9,31 @@ extension API {
     func readMessages(_ call: Call) async throws(Problem) -> Response {
         let read = try GroupRead(call, config)
         try await call.refuseBody()
-        let body = newBody()
-        body.append(literal: "{\"messages\":[")
-        let outcome = try await readOrWait(read, call, into: body)
-        body.append(UInt8(ascii: "]"))
-        do throws(Problem) {
-            if read.wantsStats { try await appendStats(read.stream, read.group, to: body) }
-        } catch {
-            if case .batch(let batch) = outcome { handBack(read, batch) }  // The caller gets none of it.
-            throw error
-        }
-        body.append(UInt8(ascii: "}"))
-        var response = json(body)
-        if let block = read.block, read.position == .new { response.addHeader("Sluice-Block-Ms", String(block.milliseconds)) }
-        switch outcome {
-        case .batch(let batch): if !read.noAck { response.onLost = { [self] in handBack(read, batch) } }
-        case .nothing: break
-        case .clientGone: response.closesConnection = true
-        }
-        return response
-    }
-
-    private func readOrWait(_ read: GroupRead, _ call: Call, into body: ByteBuffer) async throws(Problem) -> WaitOutcome {
+        let body = openReply()
         let batch: Batch
         do {
             batch = try await take(read, into: body)
         } catch {
+            loop.buffers.give(body)
             throw await explain(error, read.stream, read.group)
         }
-        if !batch.isEmpty { return .batch(batch) }
-        await createConsumer(read)
-        guard let block = read.block, read.position == .new else { return .nothing }
-        return try await wait(read, block, call.request, into: body)
+        if batch.isEmpty {
+            await createConsumer(read)
+            if let block = read.block, read.position == .new {
+                loop.buffers.give(body)
+                return try ParkedCall(.group(read), block, self).response
+            }
+        }
+        var stats: ByteBuffer?
+        do throws(Problem) {
+            if read.wantsStats { stats = try await self.stats(read.stream, read.group) }
+        } catch {
+            handBack(read, batch)  // The caller gets none of it.
+            throw error
+        }
+        var response = answer(to: .group(read), body, read.position == .new ? read.block : nil, stats)
+        if !batch.isEmpty, !read.noAck { response.onLost = { [self] in handBack(read, batch) } }
+        return response
     }
 
     /// Before 7.2 an empty read creates no consumer; here it does on every version (API.md §3).
@@ -51,7 +44,14 @@ extension API {
             .xgroupCreateConsumer(read.stream.bytes, group: read.group.bytes, consumer: read.consumer.bytes))
     }
 
-    /// `,"group":{"lag":n|null,"pending":n}`
+    /// `,"group":{"lag":n|null,"pending":n}`, in a buffer of its own.
+    func stats(_ stream: StreamName, _ group: GroupName) async throws(Problem) -> ByteBuffer {
+        let body = newBody()
+        try await appendStats(stream, group, to: body)
+        return body
+    }
+
+    /// The same, at the end of `body`.
     func appendStats(_ stream: StreamName, _ group: GroupName, to body: ByteBuffer) async throws(Problem) {
         let groups = try await ask(.xinfoGroups(stream.bytes), stream, group)
         guard let row = GroupRow.find(group, in: groups) else { throw .groupNotFound(group, of: stream) }

@@ -106,69 +106,114 @@ extension API {
 
 // MARK: Waiting
 
-/// How a wait ended.
-enum WaitOutcome {
-    case batch(Batch)
-    /// The time is up, or the gateway is shutting down.
-    case nothing
-    /// The client has left: nothing was read for it, or it was handed back.
-    case clientGone
-}
-
 extension API {
-    /// Parks until a look finds something, the time is up, or the client has gone.
-    func wait(_ read: GroupRead, _ block: Block, _ request: Request, into body: ByteBuffer) async throws(Problem) -> WaitOutcome {
-        let waiter = try longPoll.park(
-            read.key, claims: read.claimMinIdle != nil, until: block.deadline(from: loop.now))
-        defer { longPoll.leave(waiter) }
-        request.onClientGone = { waiter.deliver(.gone) }
-        if request.isClientGone() { return .clientGone }
-        while true {
-            switch await waiter.next() {
-            case .look:
-                if request.isClientGone() { return departed() }
-                guard let batch = try await look(read, waiter, into: body) else { continue }
-                guard request.isClientGone() else { return .batch(batch) }
-                handBack(read, batch)
-                return departed()
-            case .gone: return departed()
-            case .expired, .draining: return .nothing
-            case .ended(let reason): throw Problem(reason, read.key)
-            }
+    /// One look of a parked call, reported to its waiter's home.
+    func look(_ id: WaiterID) async {
+        guard let waiter = longPoll.waiter(id), let call = waiter.owner as? ParkedCall, call.mayLook() else { return }
+        let body = openReply()
+        switch call.read {
+        case .group(let read): await look(call, read, into: body)
+        case .tail(let read): await look(call, read, into: body)
         }
     }
 
-    private func departed() -> WaitOutcome {
-        longPoll.counters.departed += 1
-        return .clientGone
-    }
-
-    /// One look of a waiter, reported to its home; nil: wait on.
-    private func look(_ read: GroupRead, _ waiter: Waiter, into body: ByteBuffer) async throws(Problem) -> Batch? {
+    private func look(_ call: ParkedCall, _ read: GroupRead, into body: ByteBuffer) async {
+        let batch: Batch
         do {
-            let batch = try await take(read, into: body)
-            let result: WaitHome.Look.Result = batch.isEmpty ? .nothing : .found(full: batch.isFull)
-            longPoll.report(
-                waiter, WaitHome.Look(result: result, unownedDue: batch.unownedDue, claimDue: batch.claimDue))
-            return batch.isEmpty ? nil : batch
+            batch = try await take(read, into: body)
         } catch {
-            guard error.code == .noGroup || error.code == .wrongType else {
-                // Redis is away: parked readers stay parked (API.md §4, rule 5).
-                longPoll.report(waiter, WaitHome.Look(result: .failed))
-                return nil
-            }
-            let problem = await explain(error, read.stream, read.group)
-            longPoll.report(waiter, WaitHome.Look(result: problem.waitEnd.map { .ended($0) } ?? .failed))
-            if problem.waitEnd == nil { return nil }
-            throw problem
+            loop.buffers.give(body)
+            return await failed(call, read, error)
         }
+        let result: WaitHome.Look.Result = batch.isEmpty ? .nothing : .found(full: batch.isFull)
+        let look = WaitHome.Look(result: result, unownedDue: batch.unownedDue, claimDue: batch.claimDue)
+        guard !batch.isEmpty else {
+            loop.buffers.give(body)
+            call.lookedInVain()
+            return longPoll.report(call.waiter, look)
+        }
+        // Its home goes on with the next waiter, whatever this one still asks for.
+        longPoll.report(call.waiter, look)
+        let stats = read.wantsStats ? try? await self.stats(read.stream, read.group) : nil  // Nothing is lost for their sake.
+        if call.found(body, stats, onLost: read.noAck ? nil : { [self] in handBack(read, batch) }) { return }
+        loop.buffers.give(body)
+        handBack(read, batch)
+    }
+
+    private func failed(_ call: ParkedCall, _ read: GroupRead, _ error: RedisError) async {
+        guard error.code == .noGroup || error.code == .wrongType else {
+            // Redis is away: parked readers stay parked (API.md §4, rule 5).
+            call.lookedInVain()
+            return longPoll.report(call.waiter, WaitHome.Look(result: .failed))
+        }
+        let problem = await explain(error, read.stream, read.group)
+        guard let end = problem.waitEnd else {
+            call.lookedInVain()
+            return longPoll.report(call.waiter, WaitHome.Look(result: .failed))
+        }
+        longPoll.report(call.waiter, WaitHome.Look(result: .ended(end)))
+        call.failed(problem)
+    }
+
+    private func look(_ call: ParkedCall, _ tail: TailRead, into body: ByteBuffer) async {
+        var tail = tail
+        var result = WaitHome.Look.Result.failed
+        do {
+            result = try await look(&tail, into: body) == 0 ? .nothing : .found(full: false)
+        } catch where error.code == .wrongType {
+            result = .nothing  // The key became another type for now: the tail goes on waiting.
+        } catch {
+            // Redis is away; the tail stays parked.
+        }
+        if case .found = result {
+            longPoll.report(call.waiter, WaitHome.Look(result: result))
+            call.read = .tail(tail)
+            if !call.found(body, onLost: nil) { loop.buffers.give(body) }
+        } else {
+            loop.buffers.give(body)
+            call.lookedInVain()
+            longPoll.report(call.waiter, WaitHome.Look(result: result))
+        }
+    }
+
+    /// A parked call whose time is up, and which wants the group's numbers with its empty answer.
+    func answerEmpty(_ id: WaiterID) async {
+        guard let call = longPoll.waiter(id)?.owner as? ParkedCall, case .group(let read) = call.read else { return }
+        call.answerEmpty(try? await stats(read.stream, read.group))  // Without them it is still an answer.
     }
 
     /// The messages become unowned, and the next waiter gets them.
     func handBack(_ read: GroupRead, _ batch: Batch) {
-        guard !read.noAck, read.position == .new else { return }
+        guard !batch.isEmpty, !read.noAck, read.position == .new else { return }
         longPoll.counters.handedBack += batch.count
         startWork(.handBack(read.stream, read.group, read.consumer, ids: batch.ids))
+    }
+
+    // MARK: Replies
+
+    /// The beginning of a reply with messages.
+    func openReply() -> ByteBuffer {
+        let body = newBody()
+        body.append(literal: "{\"messages\":[")
+        return body
+    }
+
+    /// Ends the reply that `openReply` began.
+    func answer(to read: ParkedRead, _ body: ByteBuffer, _ block: Block?, _ stats: ByteBuffer? = nil) -> Response {
+        body.append(UInt8(ascii: "]"))
+        if case .tail(let tail) = read {
+            body.append(literal: ",\"last_id\":\"")
+            body.append("\(tail.after)")
+            body.append(UInt8(ascii: "\""))
+        }
+        if let stats {
+            body.append(stats.bytes)
+            loop.buffers.give(stats)
+        }
+        body.append(UInt8(ascii: "}"))
+        var response = json(body)
+        if let block { response.addHeader("Sluice-Block-Ms", String(block.milliseconds)) }
+        return response
     }
 }
 

@@ -79,20 +79,33 @@ final class LongPoll {
 
     // MARK: For the handlers
 
-    /// Queues up. Every waiter must `leave` or report that it found something.
+    /// Queues up; for whoever is suspended on `Waiter.next`. Every waiter must `leave` or report that it
+    /// found something.
     func park(_ key: WaitKey, claims: Bool, until deadline: EventLoop.Instant?) throws(Problem) -> Waiter {
+        let waiter = try newWaiter(key)
+        enter(waiter, claims: claims, until: deadline)
+        return waiter
+    }
+
+    /// A place among the waiters of the process, not queued up yet.
+    func newWaiter(_ key: WaitKey) throws(Problem) -> Waiter {
         guard count.enter() else {
             counters.refused += 1
             throw Problem(.tooManyWaiters, "\(count.limit) requests are waiting already (max_waiters).")
         }
-        counters.parked += 1
         lastNumber += 1
-        let waiter = Waiter(id: WaiterID(loop: index, number: lastNumber), key: key, deadline: deadline)
+        let waiter = Waiter(id: WaiterID(loop: index, number: lastNumber), key: key)
         waiters[waiter.id] = waiter
-        if let deadline { waiter.timer = loop.schedule(at: deadline) { waiter.deliver(.expired) } }
-        if isDraining { waiter.deliver(.draining) }
-        send(.event(.join(waiter.id, key, claims: claims)), to: homeIndex(key.stream))
         return waiter
+    }
+
+    /// Queues up. The first word may come before this returns.
+    func enter(_ waiter: Waiter, claims: Bool, until deadline: EventLoop.Instant?) {
+        counters.parked += 1
+        let end = isDraining ? loop.now : deadline
+        let last: Waiter.Signal = isDraining ? .draining : .expired
+        if let end { waiter.timer = loop.schedule(at: end) { waiter.deliver(last) } }
+        send(.event(.join(waiter.id, waiter.key, claims: claims)), to: homeIndex(waiter.key.stream))
     }
 
     func leave(_ waiter: Waiter) {
@@ -112,9 +125,12 @@ final class LongPoll {
     private func remove(_ waiter: Waiter) -> Bool {
         guard waiters.removeValue(forKey: waiter.id) != nil else { return false }
         if let timer = waiter.timer { loop.cancel(timer) }
+        waiter.owner = nil
         count.leave()
         return true
     }
+
+    func waiter(_ id: WaiterID) -> Waiter? { waiters[id] }
 
     // MARK: For the server
 
@@ -145,7 +161,7 @@ final class LongPoll {
     /// Everybody gets an empty answer, and so does whoever comes now.
     func drain() {
         isDraining = true
-        for waiter in waiters.values { waiter.deliver(.draining) }
+        for waiter in Array(waiters.values) { waiter.deliver(.draining) }
     }
 
     // MARK: Inside

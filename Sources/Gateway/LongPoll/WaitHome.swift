@@ -13,27 +13,6 @@
 //   cost at most 2n + 1 looks.
 // - A queue goes with its last waiter. What Redis then still tracks costs one stray invalidation.
 
-/// One parked request. Its top 16 bits name the loop that holds the connection.
-struct WaiterID: Hashable, Sendable, Comparable {
-    let raw: UInt64
-
-    init(loop: Int, number: UInt64) { raw = UInt64(loop) << 48 | number }
-    var loop: Int { Int(raw >> 48) }
-    static func < (a: WaiterID, b: WaiterID) -> Bool { a.raw < b.raw }
-}
-
-/// What is waited for: a group's next message, or, without a group, whatever is added to the stream.
-struct WaitKey: Hashable, Sendable {
-    let stream: StreamName
-    /// Nil for readers without a group (`after=`): each of them gets every message.
-    let group: GroupName?
-}
-
-/// Why waiters are sent away for good.
-enum WaitEnd: Sendable, Equatable {
-    case streamGone, groupGone, notAStream
-}
-
 struct WaitHome {
     typealias Instant = Duration
 
@@ -121,30 +100,6 @@ struct WaitHome {
         }
         var tracking = Tracking.off
         var queues: [GroupName?: Queue] = [:]
-    }
-
-    fileprivate struct Queue {
-        var waiters = WaiterQueue()
-        var claimants = WaiterQueue()
-        var looking: Set<WaiterID> = []
-        /// Something may be there that nobody has looked for.
-        var needsLook = false
-        /// For whom nobody has looked yet: they came, or failed, since the last batch began. Without a group, where
-        /// everybody looks for himself, these have to when not all have.
-        var restless = WaiterQueue()
-        var isEveryoneRestless = false
-        var needsClaim = false
-        var isClaiming = false
-        var batchCameFull = true
-        var batchCameEmpty = true
-        var width = 1
-        var emptyLooks = 0
-        var notBefore = Instant.zero
-        var unownedDue: Instant?
-        var claimDue: Instant?
-        /// The timers that were asked for, each sooner than the one before it.
-        var wakes: [Instant] = []
-        var lastLook = Instant.zero
     }
 
     init(settings: Settings = Settings()) { self.settings = settings }
@@ -417,30 +372,5 @@ struct WaitHome {
         if let sooner = queue.wakes.last, sooner <= instant { return }
         queue.wakes.append(instant)
         actions.append(.wake(key, at: instant))
-    }
-}
-
-extension WaitHome.Queue {
-    fileprivate mutating func remove(_ waiter: WaiterID) {
-        waiters.remove(waiter)
-        claimants.remove(waiter)
-        restless.remove(waiter)
-    }
-
-    /// Somebody has to look; without a group, everybody has.
-    fileprivate mutating func doubt() {
-        needsLook = true
-        isEveryoneRestless = true
-    }
-
-    fileprivate mutating func doubt(by waiter: WaiterID) {
-        needsLook = true
-        if !restless.contains(waiter) { restless.append(waiter) }
-    }
-
-    fileprivate mutating func calm() {
-        needsLook = false
-        isEveryoneRestless = false
-        restless = WaiterQueue()
     }
 }

@@ -4,6 +4,11 @@
 
 import Net
 
+/// What a waiter's signals go to, where nobody is suspended on `next`.
+protocol WaiterOwner: AnyObject {
+    func signalled(_ signal: Waiter.Signal)
+}
+
 final class Waiter {
     enum Signal: Equatable {
         /// Read now; then report.
@@ -20,21 +25,21 @@ final class Waiter {
 
     let id: WaiterID
     let key: WaitKey
-    /// When it answers at the latest; nil: it may wait for ever.
-    let deadline: EventLoop.Instant?
-
+    /// Kept alive by its waiter, until it leaves.
+    var owner: (any WaiterOwner)?
     private var pending: Signal?
     private var continuation: UnsafeContinuation<Signal, Never>?
     var timer: TimerID?
 
-    init(id: WaiterID, key: WaitKey, deadline: EventLoop.Instant?) {
+    init(id: WaiterID, key: WaitKey) {
         self.id = id
         self.key = key
-        self.deadline = deadline
     }
 
     func deliver(_ signal: Signal) {
-        if let continuation {
+        if let owner {
+            owner.signalled(signal)
+        } else if let continuation {
             self.continuation = nil
             continuation.resume(returning: signal)
         } else if pending == nil || pending == .look {

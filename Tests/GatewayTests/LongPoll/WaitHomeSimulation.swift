@@ -5,6 +5,7 @@
 // Actions of one event are sorted by key before they are performed, because the order of Swift's dictionaries
 // changes from run to run.
 
+import Support
 @testable import Gateway
 
 struct SimulationFailure: Error, CustomStringConvertible {

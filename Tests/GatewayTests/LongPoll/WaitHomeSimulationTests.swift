@@ -1,5 +1,6 @@
 // Hundreds of short simulations a run, new ones each time. `SEED=` repeats one; the canaries show that the simulation can fail.
 
+import Support
 import Testing
 
 @testable import Gateway

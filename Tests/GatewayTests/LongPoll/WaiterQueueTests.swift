@@ -1,5 +1,6 @@
 // The queue of waiters against a plain array.
 
+import Support
 import Testing
 
 @testable import Gateway

@@ -1,0 +1,142 @@
+// One request that waits. While it does, it is this object and its waiter, and no task: a task that once
+// ran a handler keeps ten kilobytes of stack. A look gets a task of its own, for as long as it takes.
+//
+//   resting → looking → resting → …  → over
+//
+// It is over when a look found something, when its time is up, when its client has left, or when its group
+// or the gateway ends: at once, also in the middle of a look. What such a look still brings is handed back.
+
+import HTTP
+import Net
+import Redis
+
+/// What is waited for.
+enum ParkedRead {
+    case group(GroupRead)
+    case tail(TailRead)
+
+    var key: WaitKey {
+        switch self {
+        case .group(let read): read.key
+        case .tail(let read): WaitKey(stream: read.stream, group: nil)
+        }
+    }
+
+    var wantsStats: Bool {
+        if case .group(let read) = self { read.wantsStats } else { false }
+    }
+
+    var claims: Bool {
+        if case .group(let read) = self { read.claimMinIdle != nil } else { false }
+    }
+}
+
+final class ParkedCall: LaterResponse, WaiterOwner {
+    private enum State {
+        case resting, looking, over
+        /// Its time is up, and it only waits for the group's numbers.
+        case closing
+    }
+
+    /// Makes it the reply to its request; set by the responder that let the call in.
+    var complete: (Result<Response, Problem>) -> Response = { _ in preconditionFailure("Not let in yet.") }
+    var read: ParkedRead
+    let block: Block
+    let waiter: Waiter
+    private let api: API
+    private var client: HTTPConnection?
+    /// The answer, where it came before the connection was ready for it.
+    private var early: Result<Response, Problem>?
+    private var state = State.resting
+
+    /// Queues up. Throws where there is no room for another waiter.
+    init(_ read: ParkedRead, _ block: Block, _ api: API) throws(Problem) {
+        self.read = read
+        self.block = block
+        self.api = api
+        waiter = try api.longPoll.newWaiter(read.key)
+        waiter.owner = self
+        api.longPoll.enter(waiter, claims: read.claims, until: block.deadline(from: api.loop.now))
+    }
+
+    var response: Response { Response(body: .later(self)) }
+
+    // MARK: What happens to it
+
+    func begin(_ client: HTTPConnection) {
+        if let early { return client.answer(complete(early)) }
+        self.client = client
+        if client.isClientGone() { clientGone() }
+    }
+
+    func clientGone() { signalled(.gone) }
+
+    func signalled(_ signal: Waiter.Signal) {
+        guard state != .over else { return }
+        switch signal {
+        case .look:
+            guard state == .resting else { return }
+            state = .looking
+            api.startWork(.look(waiter.id))
+        case .expired, .draining:
+            guard !read.wantsStats else {
+                state = .closing
+                return api.startWork(.answerEmpty(waiter.id))
+            }
+            answerEmpty()
+        case .gone:
+            leave()
+            api.longPoll.counters.departed += 1
+            var response = Response()
+            response.closesConnection = true
+            finish(.success(response))
+        case .ended(let reason):
+            leave()
+            finish(.failure(Problem(reason, read.key)))
+        }
+    }
+
+    /// A look is to be made: false when it is over, or the client has gone.
+    func mayLook() -> Bool {
+        guard state == .looking else { return false }
+        if client?.isClientGone() ?? false { clientGone() }
+        return state == .looking
+    }
+
+    /// Nothing came in time. `stats`: a further member of the reply.
+    func answerEmpty(_ stats: ByteBuffer? = nil) {
+        guard state != .over else { return }
+        leave()
+        finish(.success(api.answer(to: read, api.openReply(), block, stats)))
+    }
+
+    /// The look found nothing, or could not be made.
+    func lookedInVain() {
+        if state == .looking { state = .resting }
+    }
+
+    /// The look found what is in `body`. False when it came too late for the client.
+    func found(_ body: ByteBuffer, _ stats: ByteBuffer? = nil, onLost: (() -> Void)?) -> Bool {
+        if let client, client.isClientGone() { clientGone() }
+        guard state != .over else { return false }
+        var response = api.answer(to: read, body, block, stats)
+        response.onLost = onLost
+        finish(.success(response))
+        return true
+    }
+
+    func failed(_ problem: Problem) {
+        if state != .over { finish(.failure(problem)) }
+    }
+
+    // MARK: Inside
+
+    private func leave() { api.longPoll.leave(waiter) }
+
+    private func finish(_ answer: Result<Response, Problem>) {
+        state = .over
+        guard let client else { return early = answer }
+        self.client = nil
+        client.answer(complete(answer))
+    }
+}

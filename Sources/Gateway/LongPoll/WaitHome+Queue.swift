@@ -1,0 +1,52 @@
+// The waiters of one stream and group, and what is in doubt about them. Part of `WaitHome`, which alone changes it.
+
+extension WaitHome {
+    struct Queue {
+        var waiters = WaiterQueue()
+        var claimants = WaiterQueue()
+        var looking: Set<WaiterID> = []
+        /// Something may be there that nobody has looked for.
+        var needsLook = false
+        /// For whom nobody has looked yet: they came, or failed, since the last batch began. Without a group, where
+        /// everybody looks for himself, these have to when not all have.
+        var restless = WaiterQueue()
+        var isEveryoneRestless = false
+        var needsClaim = false
+        var isClaiming = false
+        var batchCameFull = true
+        var batchCameEmpty = true
+        var width = 1
+        var emptyLooks = 0
+        var notBefore = Instant.zero
+        var unownedDue: Instant?
+        var claimDue: Instant?
+        /// The timers that were asked for, each sooner than the one before it.
+        var wakes: [Instant] = []
+        var lastLook = Instant.zero
+    }
+}
+
+extension WaitHome.Queue {
+    mutating func remove(_ waiter: WaiterID) {
+        waiters.remove(waiter)
+        claimants.remove(waiter)
+        restless.remove(waiter)
+    }
+
+    /// Somebody has to look; without a group, everybody has.
+    mutating func doubt() {
+        needsLook = true
+        isEveryoneRestless = true
+    }
+
+    mutating func doubt(by waiter: WaiterID) {
+        needsLook = true
+        if !restless.contains(waiter) { restless.append(waiter) }
+    }
+
+    mutating func calm() {
+        needsLook = false
+        isEveryoneRestless = false
+        restless = WaiterQueue()
+    }
+}
