@@ -46,7 +46,7 @@ public enum GatewayMain {
                 servers.append(GatewayServer(loop: try EventLoop(), index: index, shared: shared))
             }
             if let embedded { try supervise(embedded, on: servers[0].loop, log) }
-            let signals = try Signals([SIGTERM, SIGINT], on: servers[0].loop, received: shutdown(servers, log))
+            let signals = try Signals([SIGTERM, SIGINT], on: servers[0].loop, received: shutdown(servers, listener.descriptor, log))
             defer { withExtendedLifetime(signals) {} }
             try start(servers, listener)
             log.notice("Listening on http://\(listener.address)", metadata: ["redis": "\(endpoint)", "loops": "\(config.loops)"])
@@ -82,8 +82,10 @@ public enum GatewayMain {
     }
 
     /// The first signal drains, the second ends at once.
-    private static func shutdown(_ servers: [GatewayServer], _ log: Logger) -> (Int32) -> Void {
+    private static func shutdown(_ servers: [GatewayServer], _ listener: Int32, _ log: Logger) -> (Int32) -> Void {
         var isDraining = false
+        // Once nobody accepts, new clients are refused at once: in the backlog they would hang until the end.
+        let accepting = Countdown(servers.count) { _ = Glibc.shutdown(listener, Int32(SHUT_RDWR)) }
         let countdown = Countdown(servers.count) { for server in servers { server.loop.stop() } }
         return { signal in
             guard !isDraining else { _exit(1) }
@@ -91,7 +93,7 @@ public enum GatewayMain {
             log.notice("Shutting down", metadata: ["signal": "\(signal)"])
             for server in servers {
                 server.loop.spawn {
-                    await server.drain()
+                    await server.drain { accepting.leave() }
                     countdown.leave()
                 }
             }

@@ -127,9 +127,11 @@ public actor GatewayServer {
     // MARK: Ending
 
     /// Calls in flight finish, parked readers get their empty answer; returns when all is closed, or after 28 s.
-    func drain() async {
+    /// `stoppedAccepting` is called once this loop takes no more connections.
+    func drain(_ stoppedAccepting: @Sendable () -> Void) async {
         let end = loop.now + .seconds(28)
         acceptor?.stop()
+        stoppedAccepting()
         api.isDraining = true
         api.longPoll.drain()
         http.drain()

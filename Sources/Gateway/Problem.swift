@@ -109,6 +109,17 @@ enum ProblemCode: String, CaseIterable {
 }
 
 struct Problem: Error {
+    /// `curl OPTIONS 'http://HOST/PATH'`: options as they stand in a shell, a path whose names are percent-encoded.
+    struct Hint {
+        var options: String
+        var path: String
+
+        func line(host: [UInt8]) -> String {
+            let host = host.percentEncoded.replacing("%3A", with: ":").replacing("%5B", with: "[").replacing("%5D", with: "]")
+            return "curl \(options) 'http://\(host)\(path)'"
+        }
+    }
+
     var code: ProblemCode
     var status: Int
     /// What was wrong, and what would be right.
@@ -118,8 +129,8 @@ struct Problem: Error {
     var redisError: String?
     /// Where in a body it went wrong: RFC 6901 pointers.
     var errors: [(pointer: String, detail: String)] = []
-    /// A curl line that works.
-    var hint: String?
+    /// A curl line that works, once it is known under which name we are called.
+    var hint: Hint?
     /// Seconds for `Retry-After`.
     var retryAfter: Int?
     /// `Allow`, on a 405.
@@ -146,7 +157,9 @@ struct Problem: Error {
 
     static func groupNotFound(_ group: GroupName, of stream: StreamName) -> Problem {
         var problem = Problem(.groupNotFound, "The stream \(stream.bytes.quoted) has no group \(group.bytes.quoted); PUT creates it.")
-        problem.hint = "curl -X PUT '…/v1/streams/\(stream.bytes.percentEncoded)/groups/\(group.bytes.percentEncoded)?mkstream'"
+        problem.hint = Hint(
+            options: "-X PUT",
+            path: "/v1/streams/\(stream.bytes.percentEncoded)/groups/\(group.bytes.percentEncoded)?mkstream")
         return problem
     }
 
@@ -194,6 +207,7 @@ extension Problem {
     init(_ error: HTTPError) {
         let code: ProblemCode =
             switch error.status {
+            case 405: .methodNotAllowed
             case 408: .requestTimeout
             case 413, 414, 431: .tooLarge
             case 503: .overloaded
@@ -224,9 +238,10 @@ extension RedisError.Reason {
 // MARK: On the wire
 
 extension Problem {
-    func response(requestID: String) -> Response {
+    /// - Parameter host: what the caller called us, for the hint; without it there is none.
+    func response(requestID: String, host: [UInt8]?) -> Response {
         let body = ByteBuffer(capacity: 512)
-        write(to: body, requestID: requestID)
+        write(to: body, requestID: requestID, host: host)
         body.append(UInt8(ascii: "\n"))
         var response = Response(status: status, contentType: "application/problem+json", body: .bytes(body))
         response.closesConnection = closesConnection
@@ -237,7 +252,7 @@ extension Problem {
     }
 
     /// The document as one JSON object. Without a request's ID it is an item of a batch.
-    func write(to body: ByteBuffer, requestID: String?) {
+    func write(to body: ByteBuffer, requestID: String?, host: [UInt8]? = nil) {
         body.append(literal: "{\"type\":\"/docs/errors#")
         body.append(code.rawValue)
         body.append(literal: "\",\"title\":")
@@ -258,9 +273,9 @@ extension Problem {
             body.append(literal: ",\"redis_error\":")
             body.appendJSON(redisError)
         }
-        if let hint {
+        if let hint, let host, !host.isEmpty {
             body.append(literal: ",\"hint\":")
-            body.appendJSON(hint)
+            body.appendJSON(hint.line(host: host))
         }
         for member in members {
             body.append(literal: ",\"")

@@ -27,11 +27,12 @@ final class Responder: HTTPResponder {
         do {
             response = try await answer(request, &place)
         } catch {
-            response = self.response(error, request.saneID.map { Array($0) })
+            response = self.response(error, request.saneID.map { Array($0) }, host: Array(request.host))
         }
-        let reply = Reply(request, place, start, logs: api.config.logsRequests)
+        var reply = Reply(request, place, start, logs: api.config.logsRequests)
         if case .later(let later) = response.body, let call = later as? ParkedCall {
-            call.complete = { [self] in complete($0, reply) }
+            reply.host = Array(request.host)
+            call.complete = { [self, reply] in complete($0, reply) }
         } else {
             complete(&response, reply)
         }
@@ -44,6 +45,8 @@ final class Responder: HTTPResponder {
         var start: EventLoop.Instant
         var isSafe: Bool
         var requestID: [UInt8]?
+        /// What the caller called us; only of a parked call.
+        var host: [UInt8]?
         /// Method and path, where requests are logged.
         var line: String?
 
@@ -60,7 +63,7 @@ final class Responder: HTTPResponder {
         var response =
             switch answer {
             case .success(let response): response
-            case .failure(let problem): self.response(problem, reply.requestID)
+            case .failure(let problem): self.response(problem, reply.requestID, host: reply.host)
             }
         complete(&response, reply)
         return response
@@ -109,17 +112,19 @@ final class Responder: HTTPResponder {
     }
 
     func respond(to error: HTTPError, request: Request?) -> Response {
-        response(Problem(error), request?.saneID.map { Array($0) })
+        response(Problem(error), request?.saneID.map { Array($0) }, host: nil)
     }
 
-    private func response(_ problem: Problem, _ callerID: [UInt8]?) -> Response {
+    private func response(_ problem: Problem, _ callerID: [UInt8]?, host: [UInt8]?) -> Response {
         let id = callerID.map { String(decoding: $0, as: UTF8.self) }
         let requestID = id ?? Digest.hex(randomBytes(8))
         api.metrics.values.problems[problem.code.rawValue, default: 0] += 1
         if problem.code == .internalError {
             log.error("\(problem.detail)", metadata: ["request_id": "\(requestID)", "redis_error": "\(problem.redisError ?? "")"])
         }
-        var response = problem.response(requestID: requestID)
+        var problem = problem
+        if problem.code == .methodNotAllowed && problem.allow == nil { problem.allow = router.allMethods }
+        var response = problem.response(requestID: requestID, host: host)
         if id == nil { response.addHeader("X-Request-Id", requestID) }
         return response
     }

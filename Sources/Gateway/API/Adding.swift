@@ -82,8 +82,10 @@ extension API {
 
     private func formCommand(_ bytes: UnsafeRawBufferPointer, _ options: AddOptions) throws(Problem) -> RedisCommand {
         guard bytes.contains(UInt8(ascii: "=")) else {
-            var problem = Problem(.invalidRequest, "The body is a form without any '='; curl -d sends forms unless it is told otherwise.")
-            problem.hint = "curl -d '{\"fields\":{\"name\":\"value\"}}' …, or -H 'Content-Type: text/plain'"
+            var problem = Problem(.invalidRequest, "The body is a form without any '='; curl -d sends forms unless it is told otherwise, as by -H 'Content-Type: text/plain'.")
+            problem.hint = Problem.Hint(
+                options: "-d '{\"fields\":{\"name\":\"value\"}}'",
+                path: "/v1/streams/\(options.stream.bytes.percentEncoded)/messages")
             throw problem
         }
         var command = options.command(options.id, reserving: bytes.count + 128)

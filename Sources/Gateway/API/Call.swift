@@ -41,6 +41,11 @@ struct Call {
     private func decode(_ index: Int, _ name: String) throws(Problem) -> [UInt8] {
         let bytes: [UInt8]
         do { bytes = try percentDecode(parameters[index]) } catch { throw Problem(error) }
+        return try Call.checkedName(bytes, name)
+    }
+
+    /// A stream's, group's or consumer's name; `name` says which in the problem.
+    static func checkedName(_ bytes: [UInt8], _ name: String) throws(Problem) -> [UInt8] {
         guard !bytes.isEmpty else { throw .parameter(name, "a name has at least one byte.") }
         guard bytes.count <= Call.nameLimit else {
             throw .parameter(name, "a name has at most \(Call.nameLimit) bytes, not \(bytes.count).")

@@ -21,7 +21,7 @@ extension API {
         if claim.idle != nil && claim.time != nil {
             throw .parameter("time_ms", "not together with idle_ms: both set when the message was last delivered.")
         }
-        let asPairs = try query.wantsPairs()
+        let (asPairs, wantsStats) = (try query.wantsPairs(), try query.flag("stats") ?? false)
         claim.ids = try await call.ids(query, limits)
         let reply: RedisReply
         do {
@@ -33,7 +33,7 @@ extension API {
         body.append(UInt8(ascii: "{"))
         var parts = reply.elements
         writeClaimed(&parts, justID: claim.justID, asPairs: asPairs, to: body)
-        if try query.flag("stats") == true { try await appendStats(stream, group, to: body) }
+        if wantsStats { try await appendStats(stream, group, to: body) }
         body.append(UInt8(ascii: "}"))
         return json(body)
     }
@@ -44,7 +44,7 @@ extension API {
         let (stream, group, consumer) = (try call.stream(), try call.group(), try call.readingConsumer())
         try await call.refuseBody()
         let justID = try query.flag("justid") ?? false
-        let asPairs = try query.wantsPairs()
+        let (asPairs, wantsStats) = (try query.wantsPairs(), try query.flag("stats") ?? false)
         let call = AutoclaimScript.call(
             stream, group, consumer,
             minIdle: try query.claimIdle("min_idle_ms", lease: config.lease) ?? config.lease,
@@ -62,7 +62,7 @@ extension API {
         body.appendJSON(string: parts.takeBytes() ?? UnsafeRawBufferPointer(start: nil, count: 0))
         body.append(UInt8(ascii: ","))
         writeClaimed(&parts, justID: justID, asPairs: asPairs, to: body)
-        if try query.flag("stats") == true { try await appendStats(stream, group, to: body) }
+        if wantsStats { try await appendStats(stream, group, to: body) }
         body.append(UInt8(ascii: "}"))
         return json(body)
     }

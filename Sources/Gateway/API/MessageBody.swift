@@ -89,7 +89,7 @@ struct MessageReader {
             } else {
                 let known = ["fields", "id", "encoding"] + (mayBeBatch ? ["messages"] : [])
                 var seen = Set(known)  // A known name that comes here is a repeated one.
-                return JSONObject.refusal(name.text(), known, &seen)
+                return JSONObject.refusal(name.text(), known, &seen, at: pointer)
             }
         }
         return nil

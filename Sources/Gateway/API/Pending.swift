@@ -9,12 +9,13 @@ extension API {
     func ackMessages(_ call: Call) async throws(Problem) -> Response {
         let query = try call.query(["id", "stats"], repeatable: ["id"])
         let (stream, group) = (try call.stream(), try call.group())
+        let wantsStats = try query.flag("stats") ?? false
         let ids = try await call.ids(query, limits)
         let reply = try await ask(.xack(stream.bytes, group: group.bytes, ids), stream, group)
         let acked = reply.integer ?? 0
         // XACK answers 0 also where the stream or the group is missing.
         if acked == 0 { try await requireGroup(stream, group) }
-        guard try query.flag("stats") == true else { return json("acked", acked) }
+        guard wantsStats else { return json("acked", acked) }
         let body = newBody()
         body.append(literal: "{\"acked\":")
         body.append(decimal: acked)
@@ -65,7 +66,8 @@ extension API {
             .xpending(
                 stream.bytes, group: group.bytes, from: try query.bytes("start")?.rangeBound("start") ?? .earliest,
                 to: try query.bytes("end")?.rangeBound("end") ?? .latest, count: count + 1,
-                consumer: try query.bytes("consumer"), minimumIdle: try query.milliseconds("min_idle_ms")),
+                consumer: try query.bytes("consumer").map { name throws(Problem) in try Call.checkedName(name, "consumer") },
+                minimumIdle: try query.milliseconds("min_idle_ms")),
             stream, group)
         let body = newBody()
         body.append(literal: "{\"messages\":[")

@@ -24,8 +24,14 @@ extension API {
                 return try ParkedCall(.group(read), block, self).response
             }
         }
-        let stats = read.wantsStats ? try await stats(read.stream, read.group) : nil
-        var response = answer(to: .group(read), body, read.block, stats)
+        var stats: ByteBuffer?
+        do throws(Problem) {
+            if read.wantsStats { stats = try await self.stats(read.stream, read.group) }
+        } catch {
+            handBack(read, batch)  // The caller gets none of it.
+            throw error
+        }
+        var response = answer(to: .group(read), body, read.position == .new ? read.block : nil, stats)
         if !batch.isEmpty, !read.noAck { response.onLost = { [self] in handBack(read, batch) } }
         return response
     }

@@ -8,11 +8,13 @@ import Redis
 extension API {
     /// `GET /healthz`: this loop answers, so the process is alive.
     func checkHealth(_ call: Call) async throws(Problem) -> Response {
-        json(literal: "{\"status\":\"ok\"}")
+        _ = try call.query()
+        return json(literal: "{\"status\":\"ok\"}")
     }
 
     /// `GET /readyz`: Redis answers, and we are not shutting down.
     func checkReadiness(_ call: Call) async throws(Problem) -> Response {
+        _ = try call.query()
         if isDraining {
             var problem = Problem(.overloaded, "The gateway is shutting down.")
             problem.closesConnection = true
@@ -83,6 +85,7 @@ extension API {
 
     /// `GET /openapi.yaml`
     func showOpenAPI(_ call: Call) async throws(Problem) -> Response {
+        _ = try call.query()
         let body = newBody()
         body.append(Assets.openAPI)
         return Response(status: 200, contentType: "application/yaml", body: .bytes(body))
@@ -90,6 +93,7 @@ extension API {
 
     /// `GET /metrics`
     func showMetrics(_ call: Call) async throws(Problem) -> Response {
+        _ = try call.query()
         let body = newBody()
         let snapshots = await collectSnapshots()
         MetricsPage(snapshots, waiterLimit: limits.waiters, parked: longPoll.count.current).write(to: body)

@@ -33,9 +33,10 @@ enum JSONObject {
         return nil
     }
 
-    /// Why a member is not taken.
-    static func refusal(_ name: String, _ known: [String], _ seen: inout Set<String>) -> Problem? {
-        let pointer = "/\(name.prefix(80))"
+    /// Why a member is not taken. `parent` points to the object.
+    static func refusal(_ name: String, _ known: [String], _ seen: inout Set<String>, at parent: String = "") -> Problem? {
+        // RFC 6901 §3: these two are escaped in pointers.
+        let pointer = "\(parent)/" + String(name.prefix(80)).replacing("~", with: "~0").replacing("/", with: "~1")
         guard known.contains(name) else {
             let meant = nearestName(to: name, among: known).map { "; did you mean \($0)?" } ?? "; known are \(known.joined(separator: ", "))."
             return .body("unknown member \(Array(name.utf8).quoted)\(meant)", at: pointer)

@@ -184,7 +184,7 @@ extension API {
 
     /// The messages become unowned, and the next waiter gets them.
     func handBack(_ read: GroupRead, _ batch: Batch) {
-        guard !read.noAck, read.position == .new else { return }
+        guard !batch.isEmpty, !read.noAck, read.position == .new else { return }
         longPoll.counters.handedBack += batch.count
         startWork(.handBack(read.stream, read.group, read.consumer, ids: batch.ids))
     }

@@ -1,0 +1,161 @@
+// Redis goes away, stands still, comes back: parked readers stay parked and are served, everybody else is told
+// the truth in time, and nothing confirmed is lost.
+
+import Glibc
+import Support
+import Testing
+
+@Suite(.serialized) struct RedisFaultTests {
+    private func newRig() throws -> Rig { try Rig(["--redis-timeout-ms", "1500"], redisOptions: ["--appendonly", "yes"]) }
+
+    private func expectUnavailable(_ reply: Reply, sourceLocation: SourceLocation = #_sourceLocation) {
+        #expect(reply.status == 503 && reply.code == "REDIS_UNAVAILABLE", "\(reply.text)", sourceLocation: sourceLocation)
+        #expect(reply.headers["retry-after"] != nil && reply.json["retryable"] == true, sourceLocation: sourceLocation)
+    }
+
+    @Test func `parked readers outlive a restart of Redis, and are served after it`() throws {
+        let rig = try newRig()
+        let streams = try (0..<5).map { _ in try rig.newGroup("restart") }
+        let readers = try streams.enumerated().map { try rig.park($1, "c", asNumber: $0 + 1) }
+        let tail = rig.client.begin("GET", "/v1/streams/\(streams[0])/messages?after=latest&block_ms=0")
+        try rig.waitUntilParked(6)
+        rig.redis.end()
+        try waitUntil("the gateway notices") { try rig.client.get("/v1/info").json["redis"]["connected"] == false }
+        let begin = ContinuousClock.now
+        expectUnavailable(try rig.client.get("/readyz"))
+        expectUnavailable(try rig.client.get("/v1/streams/\(streams[0])/messages"))
+        expectUnavailable(try rig.client.post("/v1/streams/\(streams[0])/messages", json: #"{"fields":{"n":"0"}}"#))
+        expectUnavailable(try rig.read(streams[0], "d", "block_ms=0"))
+        #expect(ContinuousClock.now - begin < .seconds(4))
+        #expect(try rig.client.get("/healthz").status == 200)
+        #expect(try rig.parked() == 6)
+        try rig.redis.start()
+        try waitUntil("Redis is back") { try rig.client.get("/readyz").status == 200 }
+        #expect(try rig.parked() == 6)
+        for (number, stream) in streams.enumerated() { try rig.add(number, to: stream) }
+        for (number, reader) in readers.enumerated() {
+            let reply = try reader.wait(atMost: .seconds(5))
+            #expect(reply.numbers == ["\(number)"] && reply.json["messages"][0]["delivery_count"] == 1)
+        }
+        #expect(try tail.wait(atMost: .seconds(5)).numbers == ["0"])
+    }
+
+    @Test func `what was added while Redis was away from us reaches the parked`() throws {
+        let rig = try newRig()
+        let stream = try rig.newGroup("away")
+        let reader = try rig.park(stream, "c")
+        try rig.redis.run("CLIENT", "KILL", "TYPE", "normal")
+        try rig.redis.run("CLIENT", "KILL", "TYPE", "pubsub")
+        try rig.redis.run("XADD", stream, "*", "n", "1")
+        #expect(try reader.wait(atMost: .seconds(5)).numbers == ["1"])
+    }
+
+    @Test(arguments: ["normal", "pubsub"]) func `the loss of either connection alone is noticed`(type: String) throws {
+        let rig = try newRig()
+        let stream = try rig.newGroup("half")
+        for number in 0..<5 {
+            let reader = try rig.park(stream, "c")
+            try rig.redis.run("CLIENT", "KILL", "TYPE", type)
+            try rig.redis.run("XADD", stream, "*", "n", "\(number)")
+            #expect(try reader.wait(atMost: .seconds(5)).numbers == ["\(number)"])
+        }
+    }
+
+    @Test func `a Redis that stands still is told in time, and what was in flight is unknown`() throws {
+        let rig = try newRig()
+        let stream = try rig.newGroup("still")
+        let reader = try rig.park(stream, "c")
+        rig.redis.freeze()
+        let begin = ContinuousClock.now
+        let write = rig.client.begin("POST", "/v1/streams/\(stream)/messages", body: Array("n=1".utf8))
+        let range = rig.client.begin("GET", "/v1/streams/\(stream)/messages")
+        let read = rig.client.begin("POST", rig.readPath(stream, "d"))
+        let unknown = try write.wait(atMost: .seconds(6))
+        #expect(unknown.status == 504 && unknown.code == "OUTCOME_UNKNOWN" && unknown.json["retryable"] == false, "\(unknown.text)")
+        expectUnavailable(try range.wait(atMost: .seconds(6)))
+        let lost = try read.wait(atMost: .seconds(6))
+        #expect(lost.status == 504 && lost.code == "OUTCOME_UNKNOWN", "\(lost.text)")
+        #expect(lost.json["detail"].string?.contains("id=pending") == true)
+        #expect(ContinuousClock.now - begin < .seconds(5))
+        rig.redis.thaw()
+        try waitUntil("Redis is back") { try rig.client.get("/readyz").status == 200 }
+        // The write was executed after all, and one of the two readers has it, or both wait for the next.
+        #expect(try rig.client.get("/v1/streams/\(stream)/messages").numbers == ["1"])
+        try waitUntil("the message is somewhere") {
+            let held = try rig.pending(stream).values.first?.consumer
+            return held != nil || reader.isDone
+        }
+        if !reader.isDone { try rig.add(2, to: stream) }
+        #expect(try reader.wait(atMost: .seconds(5)).numbers.isEmpty == false)
+    }
+
+    @Test func `a parked read ends in time though Redis stands still`() throws {
+        let rig = try Rig(["--redis-timeout-ms", "20000"])
+        let stream = try rig.newGroup("time")
+        let reader = rig.client.begin("POST", rig.readPath(stream, "c", "block_ms=2500"))
+        try rig.waitUntilParked(1)
+        rig.redis.freeze()
+        let begin = ContinuousClock.now
+        let reply = try reader.wait(atMost: .seconds(15))
+        #expect(reply.status == 200 && reply.json == ["messages": []])
+        #expect(ContinuousClock.now - begin < .milliseconds(3500))
+        rig.redis.thaw()
+    }
+
+    @Test func `what Redis gave after its deadline is nobody's, and goes to the next`() throws {
+        let rig = try Rig(["--redis-timeout-ms", "600"])
+        let stream = try rig.newGroup("late")
+        let writer = try rig.redis.connect()
+        rig.redis.freeze()
+        try writer.send(commands: [["XADD", stream, "*", "n", "1"]])
+        let lost = try rig.read(stream, "gone")
+        #expect(lost.code == "OUTCOME_UNKNOWN")
+        rig.redis.thaw()
+        try waitUntil("Redis is back") { try rig.client.get("/readyz").status == 200 }
+        #expect(try rig.read(stream, "here", "block_ms=5000").numbers == ["1"])
+    }
+
+    @Test func `a Redis that is loading, read-only or out of memory is told apart`() throws {
+        let rig = try newRig()
+        let stream = try rig.newGroup("states")
+        try rig.redis.run("CONFIG", "SET", "min-replicas-to-write", "1")
+        expectUnavailable(try rig.client.post("/v1/streams/\(stream)/messages", json: #"{"fields":{"n":"1"}}"#))
+        try rig.redis.run("CONFIG", "SET", "min-replicas-to-write", "0")
+        try rig.redis.run("CONFIG", "SET", "maxmemory", "1")
+        let full = try rig.client.post("/v1/streams/\(stream)/messages", json: #"{"fields":{"n":"1"}}"#)
+        #expect(full.status == 507 && full.code == "REDIS_OUT_OF_MEMORY" && full.headers["retry-after"] != nil, "\(full.text)")
+        #expect(full.json["redis_error"].string?.hasPrefix("OOM") == true)
+        try rig.redis.run("CONFIG", "SET", "maxmemory", "0")
+        try rig.redis.run("REPLICAOF", "127.0.0.1", "1")
+        expectUnavailable(try rig.client.post("/v1/streams/\(stream)/messages", json: #"{"fields":{"n":"1"}}"#))
+        try rig.redis.run("REPLICAOF", "NO", "ONE")
+        try waitUntil("it takes writes again") {
+            try rig.client.post("/v1/streams/\(stream)/messages", json: #"{"fields":{"n":"1"}}"#).status == 201
+        }
+    }
+
+    @Test func `the embedded Redis is started again when it dies, and its readers are served`() throws {
+        let directory = try TemporaryDirectory()
+        let gateway = try GatewayProcess(["--data-dir", directory.path])
+        let client = TestClient(port: gateway.port)
+        try waitUntil("Redis answers") { try client.get("/readyz").status == 200 }
+        try client.put("/v1/streams/s/groups/g?mkstream").expect(201)
+        let reader = client.begin("POST", "/v1/streams/s/groups/g/consumers/c/read?block_ms=0")
+        try waitUntil("it is parked") { try client.get("/v1/info").json["waiters"]["parked"] == 1 }
+        try killEmbeddedRedis(of: gateway)
+        try waitUntil("it is noticed") { try client.get("/readyz").status == 503 }
+        try waitUntil("Redis answers again", atMost: .seconds(20)) { try client.get("/readyz").status == 200 }
+        try client.post("/v1/streams/s/messages", json: #"{"fields":{"n":"1"}}"#).expect(201)
+        #expect(try reader.wait(atMost: .seconds(5)).numbers == ["1"])
+    }
+
+    private func killEmbeddedRedis(of gateway: GatewayProcess) throws {
+        let path = try #require(gateway.log.split(separator: "unix://").dropFirst().first?.split(separator: "\"").first)
+        let socket = try ClientSocket(unixPath: String(path))
+        try socket.send(commands: [["INFO", "server"]])
+        try socket.expect("process_id:")
+        try socket.expect("uptime_in_seconds")
+        let text = socket.text.split(separator: "process_id:")[1].prefix { $0.isNumber }
+        kill(try #require(Int32(text)), SIGKILL)
+    }
+}

@@ -1,0 +1,45 @@
+// What tests ask Redis about itself, and say to it, besides single commands.
+
+import Support
+import Testing
+
+extension RedisServerProcess {
+    /// Of INFO, by name.
+    func info(_ section: String) throws -> [String: String] {
+        var values: [String: String] = [:]
+        for line in try run("INFO", section).split(whereSeparator: \.isNewline) {
+            let parts = line.split(separator: ":", maxSplits: 1)
+            if parts.count == 2 { values[String(parts[0])] = String(parts[1]) }
+        }
+        return values
+    }
+
+    /// Connections to it, the one that asks among them.
+    var connections: Int {
+        get throws { try info("clients")["connected_clients"].flatMap { Int($0) } ?? -1 }
+    }
+
+    /// Commands executed so far.
+    func commandCount() throws -> Int {
+        try info("stats")["total_commands_processed"].flatMap { Int($0) } ?? -1
+    }
+
+    /// A connection of the test's own.
+    func connect() throws -> ClientSocket { try ClientSocket(unixPath: "\(directory)/redis.sock") }
+
+    /// All in one MULTI.
+    func transaction(_ commands: [[String]]) throws {
+        let socket = try connect()
+        try socket.send(commands: [["MULTI"]] + commands + [["EXEC"]])
+        try socket.expect("*\(commands.count)\r\n")
+    }
+}
+
+extension Reply {
+    /// Fails the test when the status is another.
+    @discardableResult
+    func expect(_ status: Int, sourceLocation: SourceLocation = #_sourceLocation) -> Reply {
+        #expect(self.status == status, "\(text)", sourceLocation: sourceLocation)
+        return self
+    }
+}
