@@ -3,12 +3,14 @@
 // another reader could take the same message: each must reach exactly one.
 //
 // KEYS  stream, the group's due times
-// ARGV  group, consumer, count, 1 to take unowned ones, idle ms to claim from ("" for none), 1 for NOACK
-// Reply [taken, fresh, due, idle]
+// ARGV  group, consumer, count, 1 to take unowned ones, idle ms to claim from ("" for none), 1 for NOACK,
+//       where the walk over the pending list begins ("-", or the cursor of the call before)
+// Reply [taken, fresh, due, idle, cursor]
 //   taken  rows [id, fields, delivery count, idle ms before, consumer before], in the pending list's order
 //   fresh  entries as XREADGROUP gives them
 //   due    ms until the next unowned message falls due; -1: none waits
 //   idle   ms until the oldest message seen is idle enough; -1: none is pending, or none was asked for
+//   cursor where to go on, when `count` were taken and there may be more to take; else ""
 // A pending message whose entry is gone is acknowledged on the way (6.2 would leave it pending for ever).
 // It looks at no more than 1,000 pending messages of a kind: Redis serves nobody else meanwhile.
 
@@ -44,29 +46,30 @@ enum TakeScript {
           return true
         end
 
-        local function walk(options, holder, visit)
-          local from, seen = '-', 0
+        local function walk(from, holder, visit)
+          local seen, last = 0, from
           while #taken < count and seen < 1000 do
-            local query = {'XPENDING', stream, group}
-            for _, option in ipairs(options) do query[#query + 1] = option end
-            for _, option in ipairs({from, '+', 100, holder}) do query[#query + 1] = option end
+            local query = {'XPENDING', stream, group, last, '+', 100, holder}
             local rows = redis.call(unpack(query))
             for _, row in ipairs(rows) do
-              if #taken < count then visit(row) end
+              if #taken >= count then return last end
+              visit(row)
+              last = '(' .. row[1]
             end
-            if #rows < 100 then return end
+            if #rows < 100 then return last end
             seen = seen + #rows
-            from = '(' .. rows[#rows][1]
           end
+          return last
         end
 
         if summary[1] > 0 and ARGV[4] == '1' then
-          walk({}, 'unowned', function(row)
+          walk('-', 'unowned', function(row)
             if not wait_for_due(row[1]) then take(row) end
           end)
         end
+        local cursor = ARGV[7]
         if summary[1] > 0 and min_idle then
-          walk({}, nil, function(row)
+          cursor = walk(cursor, nil, function(row)
             if row[3] >= min_idle then
               if row[2] ~= 'unowned' or not wait_for_due(row[1]) then take(row) end
             else
@@ -84,12 +87,12 @@ enum TakeScript {
           local reply = redis.call(unpack(query))
           if reply then fresh = reply[1][2] end
         end
-        return {taken, fresh, next_due, next_idle}
+        return {taken, fresh, next_due, next_idle, #taken >= count and cursor or ''}
         """)
 
     static func call(
         _ stream: StreamName, _ group: GroupName, _ consumer: ConsumerName, count: Int, unowned: Bool,
-        minIdle: Duration?, noack: Bool
+        minIdle: Duration?, noack: Bool, cursor: String = "-"
     ) -> RedisCommand {
         var command = script.call(keyCount: 2, effect: .consume)
         command.appendKey(stream.bytes)
@@ -100,6 +103,7 @@ enum TakeScript {
         command.append(literal: unowned ? "1" : "0")
         if let minIdle { command.append(decimal: minIdle.milliseconds) } else { command.append(literal: "") }
         command.append(literal: noack ? "1" : "0")
+        command.append(cursor)
         return command
     }
 }
