@@ -27,7 +27,11 @@ extension API {
             slice = min(read.count - batch.count, max(1, min(1000, API.sliceBytes / weight)))
             let before = batch
             do {
-                try await takeNew(read, slice, into: body, &batch)
+                if batch.claimCursor != nil {
+                    try await takeByScript(read, slice, into: body, &batch)
+                } else {
+                    try await takeNew(read, slice, into: body, &batch)
+                }
             } catch {
                 batch = before  // What we have is answered; the next read meets the failure itself.
                 batch.isFull = false
@@ -55,11 +59,12 @@ extension API {
         let generation = unowned.generation(read.key)
         let call = TakeScript.call(
             read.stream, read.group, read.consumer, count: count, unowned: read.takesUnowned,
-            minIdle: read.claimMinIdle, noack: read.noAck)
+            minIdle: read.claimMinIdle, noack: read.noAck, from: batch.claimCursor)
         let reply = try await store.evaluate(TakeScript.script, call)
-        guard let (takenRows, freshEntries, due, idle) = reply.takenParts else { return }
+        guard let (takenRows, freshEntries, due, idle, cursor) = reply.takenParts else { return }
         var (taken, fresh) = (takenRows, freshEntries)
         let found = taken.remaining + fresh.remaining
+        batch.claimCursor = taken.remaining >= count ? cursor : nil
         writeTaken(&taken, read, into: body, &batch)
         writeFresh(&fresh, read, into: body, &batch)
         batch.isFull = found >= count

@@ -63,6 +63,8 @@ struct Batch {
     var isFull = false
     /// When the next unowned message falls due.
     var unownedDue: EventLoop.Instant?
+    /// Where claiming goes on: set while all that came was claimed or unowned, and more of it may be there.
+    var claimCursor: [UInt8]?
     /// When the next message may be idle enough.
     var claimDue: EventLoop.Instant?
 
@@ -99,11 +101,11 @@ extension RedisReply {
     }
 
     /// The parts of `TakeScript`'s reply.
-    var takenParts: (taken: RedisCursor, fresh: RedisCursor, due: Int64, idle: Int64)? {
+    var takenParts: (taken: RedisCursor, fresh: RedisCursor, due: Int64, idle: Int64, cursor: [UInt8])? {
         var parts = elements
-        guard parts.remaining == 4, let taken = parts.takeArray(), let fresh = parts.takeArray(),
-            let due = parts.takeInteger(), let idle = parts.takeInteger()
+        guard parts.remaining == 5, let taken = parts.takeArray(), let fresh = parts.takeArray(),
+            let due = parts.takeInteger(), let idle = parts.takeInteger(), let cursor = parts.takeBytes()
         else { return nil }
-        return (taken, fresh, due, idle)
+        return (taken, fresh, due, idle, Array(cursor))
     }
 }

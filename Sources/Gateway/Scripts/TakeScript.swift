@@ -3,12 +3,14 @@
 // another reader could take the same message: each must reach exactly one.
 //
 // KEYS  stream, the group's due times
-// ARGV  group, consumer, count, 1 to take unowned ones, idle ms to claim from ("" for none), 1 for NOACK
-// Reply [taken, fresh, due, idle]
+// ARGV  group, consumer, count, 1 to take unowned ones, idle ms to claim from ("" for none), 1 for NOACK,
+//       where claiming begins: "-", or what the slice before ended with
+// Reply [taken, fresh, due, idle, cursor]
 //   taken  rows [id, fields, delivery count, idle ms before, consumer before], in the pending list's order
 //   fresh  entries as XREADGROUP gives them
 //   due    ms until the next unowned message falls due; -1: none waits
 //   idle   ms until the oldest message seen is idle enough; -1: none is pending, or none was asked for
+//   cursor where claiming goes on in the next slice: what it claimed is idle for 0 ms, and may be asked for
 // A pending message whose entry is gone is acknowledged on the way (6.2 would leave it pending for ever).
 // It looks at no more than 1,000 pending messages of a kind: Redis serves nobody else meanwhile.
 
@@ -25,12 +27,13 @@ enum TakeScript {
         if summary.err then return summary end
         local time = redis.call('TIME')
         local now = time[1] * 1000 + math.floor(time[2] / 1000)
-        local taken, next_due, next_idle = {}, -1, -1
+        local taken, next_due, next_idle, cursor = {}, -1, -1, ARGV[7]
 
         local function take(row)
           local claimed = redis.call('XCLAIM', stream, group, consumer, 0, row[1])[1]
           if claimed then
             taken[#taken + 1] = {row[1], claimed[2], row[4] + 1, row[3], row[2]}
+            if ARGV[6] == '1' then redis.call('XACK', stream, group, row[1]) end
           else
             redis.call('XACK', stream, group, row[1])
           end
@@ -44,12 +47,11 @@ enum TakeScript {
           return true
         end
 
-        local function walk(options, holder, visit)
-          local from, seen = '-', 0
+        local function walk(from, holder, visit)
+          local seen = 0
           while #taken < count and seen < 1000 do
-            local query = {'XPENDING', stream, group}
-            for _, option in ipairs(options) do query[#query + 1] = option end
-            for _, option in ipairs({from, '+', 100, holder}) do query[#query + 1] = option end
+            local query = {'XPENDING', stream, group, from, '+', 100}
+            if holder then query[#query + 1] = holder end
             local rows = redis.call(unpack(query))
             for _, row in ipairs(rows) do
               if #taken < count then visit(row) end
@@ -61,12 +63,13 @@ enum TakeScript {
         end
 
         if summary[1] > 0 and ARGV[4] == '1' then
-          walk({}, 'unowned', function(row)
+          walk('-', 'unowned', function(row)
             if not wait_for_due(row[1]) then take(row) end
           end)
         end
         if summary[1] > 0 and min_idle then
-          walk({}, nil, function(row)
+          walk(cursor, nil, function(row)
+            cursor = '(' .. row[1]
             if row[3] >= min_idle then
               if row[2] ~= 'unowned' or not wait_for_due(row[1]) then take(row) end
             else
@@ -84,12 +87,12 @@ enum TakeScript {
           local reply = redis.call(unpack(query))
           if reply then fresh = reply[1][2] end
         end
-        return {taken, fresh, next_due, next_idle}
+        return {taken, fresh, next_due, next_idle, cursor}
         """)
 
     static func call(
         _ stream: StreamName, _ group: GroupName, _ consumer: ConsumerName, count: Int, unowned: Bool,
-        minIdle: Duration?, noack: Bool
+        minIdle: Duration?, noack: Bool, from cursor: [UInt8]?
     ) -> RedisCommand {
         var command = script.call(keyCount: 2, effect: .consume)
         command.appendKey(stream.bytes)
@@ -100,6 +103,7 @@ enum TakeScript {
         command.append(literal: unowned ? "1" : "0")
         if let minIdle { command.append(decimal: minIdle.milliseconds) } else { command.append(literal: "") }
         command.append(literal: noack ? "1" : "0")
+        if let cursor { command.append(cursor) } else { command.append(literal: "-") }
         return command
     }
 }
