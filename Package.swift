@@ -75,7 +75,8 @@ let package = Package(
         .testTarget(
             name: "GatewayTests",
             dependencies: [
-                "Gateway", "HTTP", "Redis", "Net", "Support", "Yams", .product(name: "Logging", package: "swift-log"),
+                "Gateway", "HTTP", "Redis", "Webhook", "Net", "Support", "Yams",
+                .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: rules),
         .testTarget(name: "EndToEndTests", dependencies: ["Support", "sluice"], swiftSettings: rules),

@@ -76,11 +76,8 @@ public actor GatewayServer {
     private func take(_ descriptor: Int32) {
         nextPeer = (nextPeer + 1) % max(peers.count, 1)
         let target = peers.isEmpty ? self : peers[nextPeer]
-        target.loop.spawn { await target.serve(descriptor) }
-    }
-
-    private func serve(_ descriptor: Int32) async {
-        await http.serve(descriptor, responder)
+        if target === self { return http.accept(descriptor) }
+        target.loop.execute { target.assumeIsolated { $0.http.accept(descriptor) } }
     }
 
     /// A connection that rested without a task wants one.

@@ -3,7 +3,7 @@
 // Owned by `HTTPServer` for as long as the client stays; confined to its loop. Registered with epoll once,
 // edge-triggered: `canRead` remembers that the kernel may have more. Between requests it holds no buffer.
 //
-//   serve:   wait for room in the output → next request → responder → reply → …  → linger → close
+//   carryOn: wait for room in the output → next request → responder → reply → …  → linger → close
 //
 // The task suspends in one place, `wait`, and whatever wakes it, it looks again at what it waits for. It
 // ends, and the connection rests without one, while a reply is to come later and when nothing came for a
@@ -48,12 +48,15 @@ public final class HTTPConnection: Pollable, Flushable {
     enum Rest {
         /// No request for a while; closed when none has come until then.
         case asleep(until: Duration)
+        /// One too many: it is told so, and ends.
+        case refused
         /// A reply is to come.
         case parked(any LaterResponse)
         /// It has come.
         case answered(Response)
     }
     private(set) var rest: Rest?
+    var isRefused: Bool { if case .refused? = rest { true } else { false } }
     private var closesAfterAnswer = false
     /// After a sleep: until when it may go on waiting for a request.
     var idleUntil: Duration?
@@ -87,28 +90,20 @@ public final class HTTPConnection: Pollable, Flushable {
 
     // MARK: Life
 
-    /// Answers the client's requests. True when the connection has ended and holds nothing any more, false
-    /// when it rests: then the server calls `carryOn`.
-    func serve(_ responder: any HTTPResponder) async -> Bool {
-        guard open() else { return true }
-        return await end(await answerRequests(responder))
-    }
-
-    /// After a rest.
+    /// Answers the client's requests, from where the rest began. True when the connection has ended and
+    /// holds nothing any more, false when it rests again.
     func carryOn(_ responder: any HTTPResponder) async -> Bool {
         let rested = rest
         rest = nil
-        if case .answered(let response)? = rested {
+        switch rested {
+        case .refused:
+            reject(.tooManyConnections, responder)
+            return await end(.lingering)
+        case .answered(let response):
             guard await replyLater(response) else { return await end(.lingering) }
+        default: break
         }
         return await end(await answerRequests(responder))
-    }
-
-    /// Tells the client that there is no room for it, and ends.
-    func refuse(_ responder: any HTTPResponder) async {
-        guard open() else { return }
-        reject(.tooManyConnections, responder)
-        _ = await end(.lingering)
     }
 
     /// How a task of the connection comes to its end.
@@ -124,7 +119,8 @@ public final class HTTPConnection: Pollable, Flushable {
         return true
     }
 
-    private func open() -> Bool {
+    /// Begins to hear of the client. `refusing`: all it will get is told that there is no room for it.
+    func open(refusing: Bool = false) -> Bool {
         do throws(SystemError) {
             registration = try loop.register(socket.descriptor, [.readable, .writable, .peerClosed, .edge], self)
         } catch {
@@ -133,6 +129,11 @@ public final class HTTPConnection: Pollable, Flushable {
         socket.setNoDelay()
         socket.setKeepAlive(
             idle: HTTPConnection.probeIdle, interval: HTTPConnection.probeInterval, probes: HTTPConnection.probes)
+        if refusing {
+            rest = .refused
+        } else {
+            sleep(until: loop.now + limits.keepAliveTime)
+        }
         return true
     }
 
@@ -162,8 +163,7 @@ public final class HTTPConnection: Pollable, Flushable {
                 await drainOutput()
                 return .ended
             case .idle(let end):
-                rest = .asleep(until: end)
-                readDeadline = end
+                sleep(until: end)
                 return .resting
             case .refused(let error):
                 reject(error, responder)
@@ -213,6 +213,11 @@ public final class HTTPConnection: Pollable, Flushable {
         counters.inFlight -= 1
         request.end()
         return goesOn
+    }
+
+    private func sleep(until end: Duration) {
+        rest = .asleep(until: end)
+        readDeadline = end
     }
 
     private func endRequest() {

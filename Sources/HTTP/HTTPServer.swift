@@ -25,15 +25,21 @@ public final class HTTPServer {
         self.limits = limits
     }
 
-    /// Takes the (non-blocking) descriptor, answers its requests, returns when it is closed. Past
+    /// Takes the (non-blocking) descriptor. The connection rests until the client says something. Past
     /// `HTTPLimits.connections` the client is told `tooManyConnections`.
-    public func serve(_ descriptor: Int32, _ responder: any HTTPResponder) async {
+    public func accept(_ descriptor: Int32) {
         let connection = HTTPConnection(descriptor: descriptor, server: self)
-        guard connections.count < limits.connections else { return await refuse(connection, responder) }
-        counters.accepted += 1
-        enter(connection)
-        if isDraining { connection.drain() }
-        if await connection.serve(responder) { leave(connection) }
+        if connections.count < limits.connections {
+            counters.accepted += 1
+            guard connection.open() else { return }
+            enter(connection)
+            if isDraining { connection.drain() }
+        } else {
+            counters.refused += 1
+            guard refusing < HTTPServer.refusingLimit, connection.open(refusing: true) else { return }
+            refusing += 1
+            giveTask(connection)
+        }
     }
 
     /// Goes on with one connection that rested: for each call of `startTask`, a call of this.
@@ -44,7 +50,9 @@ public final class HTTPServer {
             awakened.removeAll(keepingCapacity: true)
             nextAwakened = 0
         }
-        if await connection.carryOn(responder) { leave(connection) }
+        let isRefused = connection.isRefused
+        guard await connection.carryOn(responder) else { return }
+        if isRefused { refusing -= 1 } else { leave(connection) }
     }
 
     func giveTask(_ connection: HTTPConnection) {
@@ -56,14 +64,6 @@ public final class HTTPServer {
     public func drain() {
         isDraining = true
         for connection in connections { connection.drain() }
-    }
-
-    private func refuse(_ connection: HTTPConnection, _ responder: any HTTPResponder) async {
-        counters.refused += 1
-        guard refusing < HTTPServer.refusingLimit else { return }
-        refusing += 1
-        await connection.refuse(responder)
-        refusing -= 1
     }
 
     private func enter(_ connection: HTTPConnection) {

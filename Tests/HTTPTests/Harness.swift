@@ -24,7 +24,6 @@ final class Harness {
     let responder: ScriptedResponder
     /// Nil once the test has closed it.
     var client: Client?
-    private let end = End()
 
     /// The test's end of the pair.
     final class Client {
@@ -32,43 +31,44 @@ final class Harness {
         init(_ descriptor: Int32) { socket = Socket(owning: descriptor) }
     }
 
-    private final class End { var hasCome = false }
+    /// True when every connection has ended.
+    var isOver: Bool { server.counters.open == 0 && unfinished.isEmpty }
+    private let unfinished = Tasks()
 
-    /// True when `serve` has returned.
-    var isOver: Bool { end.hasCome && server.counters.open == 0 }
+    /// Tasks of the server that have not returned.
+    private final class Tasks {
+        var count = 0
+        var isEmpty: Bool { count == 0 }
+    }
 
     init(limits: HTTPLimits = HTTPLimits(), _ handler: @escaping (Request) async -> Response) throws {
         loop = try EventLoop(clock: clock)
         server = HTTPServer(loop: loop, limits: limits)
         responder = ScriptedResponder(handler)
         // All of these live on the one thread that runs the loop: the test's.
-        nonisolated(unsafe) let (server, responder) = (server, responder)
+        nonisolated(unsafe) let (server, responder, tasks) = (server, responder, unfinished)
         let loop = loop
-        server.startTask = { loop.spawn { await server.carryOn(responder) } }
-        client = Harness.connect(to: server, responder, loop, end)
+        server.startTask = {
+            tasks.count += 1
+            loop.spawn {
+                await server.carryOn(responder)
+                tasks.count -= 1
+            }
+        }
+        client = Harness.connect(to: server)
         loop.runUntilIdle()
     }
 
     /// A further client of the same server.
     func connect() -> Client {
         defer { loop.runUntilIdle() }
-        return Harness.connect(to: server, responder, loop, End())
+        return Harness.connect(to: server)
     }
 
-    private static func connect(
-        to server: HTTPServer, _ responder: ScriptedResponder, _ loop: EventLoop, _ end: End
-    ) -> Client {
+    private static func connect(to server: HTTPServer) -> Client {
         var ends: [Int32] = [0, 0]
         precondition(socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue), 0, &ends) == 0)
-        let descriptor = ends[1]
-        // All of these live on the one thread that runs the loop: the test's.
-        nonisolated(unsafe) let server = server
-        nonisolated(unsafe) let responder = responder
-        nonisolated(unsafe) let end = end
-        loop.spawn {
-            await server.serve(descriptor, responder)
-            end.hasCome = true
-        }
+        server.accept(ends[1])
         return Client(ends[0])
     }
 

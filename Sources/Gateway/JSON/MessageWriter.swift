@@ -50,7 +50,8 @@ struct MessageWriter {
         if let consumer = details.consumer { body.appendName("consumer", consumer) }
     }
 
-    private func writeFields(_ entries: inout RedisCursor) {
+    /// The value of `fields`, and `,"encoding":"base64"` behind it where that is so. Passes the fields.
+    func writeFields(_ entries: inout RedisCursor) {
         guard entries.kind == .array else {
             entries.skip()
             return body.append(literal: "null")

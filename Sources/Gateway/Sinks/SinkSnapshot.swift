@@ -1,7 +1,88 @@
-// What `/metrics` says of a sink.
+// What `/metrics` says of a sink: one of these for each of its streams.
 
 import Net
 
 struct SinkSnapshot: Sendable {
-    static func write(_ sinks: [SinkSnapshot], to page: ByteBuffer) {}
+    var sink: String
+    var stream: String
+    var status: SinkStatus
+    var counters: SinkCounters
+
+    private typealias Sample = (labels: String, value: Int)
+
+    /// The labels every sample has. Names are the operator's: they may hold anything.
+    private var labels: String { "sink=\"\(SinkSnapshot.escaped(sink))\",stream=\"\(SinkSnapshot.escaped(stream))\"" }
+
+    static func write(_ sinks: [SinkSnapshot], to page: ByteBuffer) {
+        guard !sinks.isEmpty else { return }
+        func family(
+            _ name: StaticString, _ type: StaticString, _ help: StaticString, _ samples: (SinkSnapshot) -> [Sample]
+        ) {
+            page.head(name, type, help)
+            for sink in sinks {
+                for sample in samples(sink) {
+                    page.append("\(name){\(sink.labels)\(sample.labels)} \(sample.value)\n")
+                }
+            }
+        }
+        family("sluice_sink_attempts_total", "counter", "Attempts to deliver a message, by outcome.") { $0.outcomes }
+        family("sluice_sink_delivered_total", "counter", "Messages delivered and acknowledged.") { [("", $0.counters.delivered)] }
+        family("sluice_sink_retries_total", "counter", "Attempts put off to a later time.") { [("", $0.counters.retries)] }
+        family("sluice_sink_dead_letters_total", "counter", "Dead letters, by reason.") { $0.deadLetters }
+        family("sluice_sink_takeovers_total", "counter", "Messages that somebody else, or nobody, held before.") {
+            [("", $0.counters.takeovers)]
+        }
+        family("sluice_sink_lost_total", "counter", "Messages that turned out to be somebody else's.") { [("", $0.counters.lost)] }
+        family("sluice_sink_released_total", "counter", "Messages handed back unfinished.") { [("", $0.counters.released)] }
+        family("sluice_sink_groups_created_again_total", "counter", "Lost groups that were created again.") {
+            [("", $0.counters.groupsCreatedAgain)]
+        }
+        family("sluice_sink_redis_failures_total", "counter", "Writes that Redis did not take at once.") {
+            [("", $0.counters.redisFailures)]
+        }
+        family("sluice_sink_in_flight", "gauge", "Requests under way.") { [("", $0.counters.inFlight)] }
+        family("sluice_sink_held", "gauge", "Messages held: under way, or waiting for a retry.") { [("", $0.counters.held)] }
+        family("sluice_sink_state", "gauge", "1 for the state the sink is in.") { $0.states }
+    }
+
+    private var outcomes: [Sample] {
+        [
+            ("success", counters.succeeded), ("throttled", counters.throttled), ("retry", counters.failed),
+            ("final", counters.rejected), ("gone", counters.gone), ("our_fault", counters.ours),
+        ].map { (",outcome=\"\($0.0)\"", $0.1) }
+    }
+
+    private var deadLetters: [Sample] {
+        DeadLetterReason.allCases.map { (",reason=\"\($0.rawValue)\"", counters.deadLetters[$0] ?? 0) }
+    }
+
+    private var states: [Sample] {
+        let current = status.name
+        return ["running", "backing_off", "disabled", "draining"].map { (",state=\"\($0)\"", $0 == current ? 1 : 0) }
+    }
+
+    private static func escaped(_ text: String) -> String {
+        var escaped = ""
+        for character in text.unicodeScalars {
+            switch character {
+            case "\\": escaped += "\\\\"
+            case "\"": escaped += "\\\""
+            case "\n": escaped += "\\n"
+            default: escaped.unicodeScalars.append(character)
+            }
+        }
+        return escaped
+    }
+}
+
+extension SinkStatus {
+    /// As API.md §6 names it.
+    var name: String {
+        switch self {
+        case .running: "running"
+        case .backingOff: "backing_off"
+        case .disabled: "disabled"
+        case .draining: "draining"
+        }
+    }
 }

@@ -1,0 +1,169 @@
+// What a sink tells Redis, and what it sends: each piece of work ends in one event, whatever became of it.
+
+import Logging
+import Net
+import Redis
+import Webhook
+
+extension Sink {
+    // MARK: An attempt
+
+    func attempt(_ key: SinkState.Key, deliveryCount: Int) async {
+        guard let message = state.held[key]?.message else {
+            preconditionFailure("A message in flight stays held until its attempt has ended.")
+        }
+        let stream = streams[key.stream]
+        let request = stream.wire.request(message, deliveryCount: deliveryCount, wallTime: host.loop.clock.wallTime)
+        let result = await host.outbound.send(request)
+        let outcome = SinkOutcome(
+            result.outcome, deadLetterOn: definition.deadLetterOn, wallTime: host.loop.clock.wallTime)
+        tell(outcome, stream, key, deliveryCount)
+        handle(.attemptEnded(key, outcome))
+    }
+
+    private func tell(_ outcome: SinkOutcome, _ stream: SinkStream, _ key: SinkState.Key, _ attempt: Int) {
+        if case .success = outcome {
+            return log.debug("delivered", metadata: stream.metadata(["id": "\(key.id)", "attempt": "\(attempt)"]))
+        }
+        log.warning(
+            "attempt failed",
+            metadata: stream.metadata(["id": "\(key.id)", "attempt": "\(attempt)", "error": "\(outcome.error)"]))
+    }
+
+    // MARK: Writes
+
+    func perform(_ write: SinkState.Write, _ entries: [SinkState.Entry], _ stream: SinkStream) async {
+        do throws(RedisError) {
+            let results = try await results(write, entries, stream)
+            handle(.wrote(stream.index, write, zip(entries, results).map { ($0.message.id, $1) }))
+        } catch {
+            log.warning("cannot write", metadata: stream.metadata(["what": "\(write)", "error": "\(error)"]))
+            handle(.writeFailed(stream.index, write, entries.map(\.message.id)))
+            // Nobody else may be able to: a reader without credit does not find out.
+            if error.code == .noGroup { await openGroup(stream) }
+        }
+    }
+
+    private func results(
+        _ write: SinkState.Write, _ entries: [SinkState.Entry], _ stream: SinkStream
+    ) async throws(RedisError) -> [SinkState.Written] {
+        switch write {
+        case .acknowledge:
+            try await acknowledge(entries, stream)
+            return entries.map { _ in .done }
+        case .schedule, .begin: return try await schedule(entries, to: consumer, stream)
+        case .release: return try await schedule(entries, to: .unowned, stream)
+        case .bury: return try await bury(entries, stream)
+        }
+    }
+
+    /// XACK may be repeated without harm, so what became of an unanswered one does not matter.
+    private func acknowledge(_ entries: [SinkState.Entry], _ stream: SinkStream) async throws(RedisError) {
+        var forget = RedisCommand("ZREM", effect: .write)
+        forget.appendKey(GatewayKeys.due(stream.name, stream.group))
+        for entry in entries { forget.append(id: entry.message.id) }
+        let ids = entries.map(\.message.id)
+        let results = try await host.store.send(
+            [.xack(stream.name.bytes, group: stream.group.bytes, ids), forget], tracked: false)
+        for result in results { _ = try result.get() }
+    }
+
+    private func schedule(
+        _ entries: [SinkState.Entry], to heir: ConsumerName, _ stream: SinkStream
+    ) async throws(RedisError) -> [SinkState.Written] {
+        let call = SinkScheduleScript.call(stream.name, stream.group, from: consumer, to: heir, entries)
+        return written(try await host.store.evaluate(SinkScheduleScript.script, call))
+    }
+
+    private func written(_ reply: RedisReply) -> [SinkState.Written] {
+        var results: [SinkState.Written] = []
+        var elements = reply.elements
+        while !elements.isAtEnd { results.append(SinkState.Written(rawValue: Int(elements.takeInteger() ?? 0)) ?? .lost) }
+        return results
+    }
+
+    private func bury(_ entries: [SinkState.Entry], _ stream: SinkStream) async throws(RedisError) -> [SinkState.Written] {
+        guard let dead = stream.dead else { preconditionFailure("Without a dead-letter stream nothing is buried.") }
+        var results: [SinkState.Written] = []
+        for entry in entries {
+            let call = DeadLetterScript.call(stream.name, stream.group, from: consumer, to: dead, entry)
+            let done = try await host.store.evaluate(DeadLetterScript.script, call).integer == 1
+            results.append(done ? .done : .lost)
+            log.warning(
+                done ? "dead letter" : "no dead letter: the message is no longer ours",
+                metadata: stream.metadata([
+                    "id": "\(entry.message.id)", "attempt": "\(entry.deliveries)", "reason": "\(entry.reason?.rawValue ?? "")",
+                    "error": "\(entry.lastError)",
+                ]))
+        }
+        return results
+    }
+
+    // MARK: Ownership
+
+    /// False when Redis could not be told.
+    func keepAlive(_ stream: SinkStream) async -> Bool {
+        let ids = state.keepAliveIDs(stream.index)
+        for start in stride(from: 0, to: ids.count, by: SinkLimits.keepAliveSlice) {
+            let slice = ids[start..<min(start + SinkLimits.keepAliveSlice, ids.count)]
+            let call = SinkKeepAliveScript.call(stream.name, stream.group, consumer, slice)
+            do throws(RedisError) {
+                let results = zip(slice, written(try await host.store.evaluate(SinkKeepAliveScript.script, call)))
+                let lost = results.filter { $0.1 == .lost }.map(\.0)
+                let trimmed = results.filter { $0.1 == .trimmed }.map(\.0)
+                if !lost.isEmpty { log.notice("messages were taken over by others", metadata: stream.metadata(["count": "\(lost.count)"])) }
+                handle(.keptAlive(stream.index, lost: lost, trimmed: trimmed))
+            } catch {
+                log.warning("cannot keep messages alive", metadata: stream.metadata(["error": "\(error)"]))
+                return false
+            }
+        }
+        return true
+    }
+
+    // MARK: The group
+
+    /// Creates the group where it is missing, however long that takes: at `start` when the sink has never seen it,
+    /// else (it was lost) after what this process knows to be dealt with.
+    func openGroup(_ stream: SinkStream) async {
+        guard !stream.isOpening else { return }
+        stream.isOpening = true
+        defer { stream.isOpening = false }
+        var pause = SinkLimits.readPause.least
+        while !state.hasDrained {
+            do throws(RedisError) {
+                if stream.wasOpen { try await createAgain(stream) } else { try await create(stream) }
+                stream.wasOpen = true
+                return
+            } catch {
+                log.warning("cannot create the group", metadata: stream.metadata(["error": "\(error)"]))
+            }
+            await host.loop.sleep(for: state.backoff.jittered(pause))
+            pause = min(pause * 2, SinkLimits.readPause.most)
+        }
+    }
+
+    private func create(_ stream: SinkStream) async throws(RedisError) {
+        let position: StreamGroupPosition =
+            switch definition.start {
+            case .earliest: .after(.zero)
+            case .latest: .latest
+            case .id(let text): .after(StreamID(text, missingSequence: 0) ?? .zero)
+            }
+        let command = RedisCommand.xgroupCreate(
+            stream.name.bytes, group: stream.group.bytes, at: position, makeStream: true)
+        do throws(RedisError) {
+            _ = try await host.store.send(command)
+        } catch {
+            if error.code != .busyGroup { throw error }  // It is there: that is what was wanted.
+        }
+    }
+
+    private func createAgain(_ stream: SinkStream) async throws(RedisError) {
+        let position = state.streams[stream.index].watermark.position ?? .zero
+        let call = SinkGroupScript.call(stream.name, stream.group, after: position)
+        guard try await host.store.evaluate(SinkGroupScript.script, call).integer == 1 else { return }
+        state.streams[stream.index].counters.groupsCreatedAgain += 1
+        log.error("the group was lost; created again", metadata: stream.metadata(["after": "\(position)"]))
+    }
+}

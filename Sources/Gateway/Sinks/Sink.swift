@@ -1,0 +1,229 @@
+// A sink at work: the shell around `SinkState`. It reads a consumer group as any long-polling consumer does, posts
+// what it reads, and keeps what it knows in Redis.
+//
+// All streams of a sink live on one loop: they share the endpoint's requests in flight, its messages held and its
+// patience. Whatever has to wait (a reader a stream, an attempt, a write) is a piece of work in a queue; for each the
+// host starts a task, which takes the oldest piece. Owned by the loop's server, which calls `start`, `drain` and
+// `redisConnected`.
+
+import Crypto
+import Glibc
+import Logging
+import Net
+import Redis
+import Webhook
+
+final class Sink {
+    /// What a task is started for.
+    enum Work {
+        case reader(SinkStream)
+        case keepAlive(SinkStream)
+        case attempt(SinkState.Key, deliveryCount: Int)
+        case write(SinkStream, SinkState.Write, [SinkState.Entry])
+    }
+
+    let definition: SinkDefinition
+    /// One a process and boot, so that ownership in the pending list means something.
+    let consumer: ConsumerName
+    let consumerPrefix: String
+    let host: SinkHost
+    let log: Logger
+    var state: SinkState
+    private(set) var streams: [SinkStream] = []
+    private var work: [Work] = []
+    private var workFront = 0
+    private var timer: (id: TimerID, at: EventLoop.Instant)?
+    private let drainedBell: SinkBell
+
+    /// - Parameter seed: for jitter, and for the consumer's name.
+    init(_ definition: SinkDefinition, host: SinkHost, seed: UInt64 = UInt64.random(in: 0...UInt64.max)) throws(SinkError) {
+        self.definition = definition
+        self.host = host
+        consumerPrefix = "sink:\(definition.name):"
+        consumer = ConsumerName("\(consumerPrefix)\(Sink.hostName()):\(getpid())-\(String(seed, radix: 36))")
+        var log = host.log
+        log[metadataKey: "sink"] = "\(definition.name)"
+        self.log = log
+        state = SinkState(definition, seed: seed)
+        drainedBell = SinkBell(host.loop)
+        let secrets = try SinkSecrets.resolve(definition)
+        let target = try Sink.target(definition)
+        streams = definition.streams.enumerated().map { index, name in
+            SinkStream(index, name, definition, host.loop, SinkWire(definition, stream: name, secrets: secrets, target: target))
+        }
+    }
+
+    /// The operator's own sink may reach anything, unless its definition names the private networks that it may reach.
+    private static func target(_ definition: SinkDefinition) throws(SinkError) -> TargetGuard? {
+        guard !definition.allowNetworks.isEmpty else { return nil }
+        var networks: [IPNetwork] = []
+        for text in definition.allowNetworks {
+            do throws(IPNetworkError) {
+                networks.append(try IPNetwork(parsing: text))
+            } catch {
+                throw SinkError(sink: definition.name, problem: "allow_networks: \(error)")
+            }
+        }
+        return TargetGuard(allowing: networks)
+    }
+
+    private static func hostName() -> String {
+        var name = [CChar](repeating: 0, count: 256)
+        guard gethostname(&name, name.count - 1) == 0 else { return "host" }
+        return String(decoding: name.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
+    }
+
+    // MARK: For the server
+
+    /// Begins to read. Once.
+    func start() {
+        log.info("sink started", metadata: ["url": "\(definition.url)", "consumer": "\(String(decoding: consumer.bytes, as: UTF8.self))"])
+        for stream in streams {
+            enqueue(.reader(stream))
+            scheduleKeepAlive(stream)
+        }
+    }
+
+    /// Redis is there, or there again.
+    func redisConnected() {
+        handle(.redisBack)
+        for stream in streams { stream.bell.ring() }
+    }
+
+    /// Stops reading, lets what is in flight land until `deadline`, and hands the rest back. Returns when everything
+    /// is settled, or `SinkLimits.drainGrace` after the deadline: what Redis has not confirmed by then is still
+    /// pending under our name, and is taken over after the lease.
+    func drain(until deadline: EventLoop.Instant) async {
+        guard !state.hasDrained else { return }
+        host.loop.schedule(at: deadline) { [weak self] in self?.handle(.abandon) }
+        handle(.drain)
+        for stream in streams {
+            stream.waiter?.deliver(.draining)
+            stream.bell.ring()
+            if let timer = stream.keepAliveTimer { host.loop.cancel(timer) }
+        }
+        if !state.hasDrained { await drainedBell.wait(until: deadline + SinkLimits.drainGrace) }
+        let left = state.held.count
+        if left > 0 { log.warning("sink stopped with messages unsettled; they are taken over after the lease", metadata: ["held": "\(left)"]) }
+    }
+
+    var status: SinkStatus { state.status(now: host.loop.now) }
+
+    /// One a stream, in the order of `definition.streams`.
+    var snapshots: [SinkSnapshot] {
+        definition.streams.enumerated().map { index, stream in
+            SinkSnapshot(sink: definition.name, stream: stream, status: status, counters: state.counters(index))
+        }
+    }
+
+    /// One piece of work, the oldest: what the task calls that `host.spawn` starts.
+    func run() async {
+        guard workFront < work.count else { return }
+        let piece = work[workFront]
+        workFront += 1
+        if workFront == work.count {
+            work.removeAll(keepingCapacity: true)
+            workFront = 0
+        }
+        switch piece {
+        case .reader(let stream): await read(stream)
+        case .keepAlive(let stream):
+            _ = await keepAlive(stream)
+            scheduleKeepAlive(stream)
+        case .attempt(let key, let count): await attempt(key, deliveryCount: count)
+        case .write(let stream, let write, let entries): await perform(write, entries, stream)
+        }
+    }
+
+    // MARK: Inside
+
+    var moment: SinkState.Moment { .init(now: host.loop.now, wall: host.loop.clock.wallTime) }
+
+    private func enqueue(_ piece: Work) {
+        work.append(piece)
+        host.spawn()
+    }
+
+    func handle(_ event: SinkState.Event) {
+        for action in state.handle(event, at: moment) {
+            switch action {
+            case .attempt(let key, let count): enqueue(.attempt(key, deliveryCount: count))
+            case .write(let stream, let write, let entries): enqueue(.write(streams[stream], write, entries))
+            case .wake(let instant): wake(at: instant)
+            case .credit(let stream): streams[stream].bell.ring()
+            case .disabled(let reason): log.error("sink disabled", metadata: ["reason": "\(reason)"])
+            case .drained: drainedBell.ring()
+            }
+        }
+    }
+
+    private func wake(at instant: EventLoop.Instant) {
+        if let timer {
+            guard instant < timer.at else { return }
+            host.loop.cancel(timer.id)
+        }
+        timer = (
+            host.loop.schedule(at: instant) { [weak self] in
+                self?.timer = nil
+                self?.handle(.timer)
+            }, instant
+        )
+    }
+
+    private func scheduleKeepAlive(_ stream: SinkStream) {
+        guard !state.hasDrained else { return }
+        stream.keepAliveTimer = host.loop.schedule(at: host.loop.now + definition.lease / 3) { [weak self] in
+            guard let self else { return }
+            stream.keepAliveTimer = nil
+            if state.held.isEmpty { scheduleKeepAlive(stream) } else { enqueue(.keepAlive(stream)) }
+        }
+    }
+}
+
+/// One stream of a sink: its names, and what its reader is at.
+final class SinkStream {
+    let index: Int
+    let name: StreamName
+    let group: GroupName
+    let dead: StreamName?
+    let key: WaitKey
+    let wire: SinkWire
+    /// Rings when the reader may have something to do.
+    let bell: SinkBell
+    /// While it is parked.
+    var waiter: Waiter?
+    var keepAliveTimer: TimerID?
+    var isOpening = false
+    /// The group was there once: if it is missing now, it was lost.
+    var wasOpen = false
+    /// When to look for what others have left, and where that look goes on.
+    var takeoverDue = EventLoop.Instant.zero
+    var takeoverCursor: [UInt8] = []
+    var reapDue = EventLoop.Instant.zero
+    /// Reads that failed in a row.
+    var failures = 0
+
+    init(_ index: Int, _ name: String, _ definition: SinkDefinition, _ loop: EventLoop, _ wire: SinkWire) {
+        self.index = index
+        self.name = StreamName(name)
+        group = GroupName(definition.group)
+        dead = definition.deadLetterStream(of: name).map { StreamName($0) }
+        key = WaitKey(stream: self.name, group: group)
+        self.wire = wire
+        bell = SinkBell(loop)
+    }
+}
+
+/// The bounds of a sink beside those of its definition, with the reason for each.
+enum SinkLimits {
+    /// After the deadline of a drain, for Redis to confirm what was handed back.
+    static let drainGrace = Duration.seconds(2)
+    /// The first pause of a reader that Redis has refused, and the longest.
+    static let readPause = (least: Duration.milliseconds(100), most: Duration.seconds(5))
+    /// Ids in one script that keeps messages alive: about a millisecond of Redis' time.
+    static let keepAliveSlice = 200
+    /// Consumers of earlier processes go after this long without a message.
+    static let reapIdle = Duration.seconds(3600)
+    /// How often they are looked for.
+    static let reapInterval = Duration.seconds(600)
+}

@@ -1,0 +1,59 @@
+// What a sink has done on one stream since it started: for /metrics, and never for a decision.
+
+import Net
+
+struct SinkCounters: Sendable, Equatable {
+    /// Attempts begun.
+    var attempts = 0
+    /// How attempts ended.
+    var succeeded = 0
+    var throttled = 0
+    var failed = 0
+    var rejected = 0
+    var gone = 0
+    var ours = 0
+    /// Attempts that were put off to a later time.
+    var retries = 0
+    /// Messages acknowledged, as Redis has confirmed.
+    var delivered = 0
+    var deadLetters: [DeadLetterReason: Int] = [:]
+    /// Messages that another consumer, or nobody, held before.
+    var takeovers = 0
+    /// Messages that turned out to be somebody else's.
+    var lost = 0
+    /// Messages whose entry was trimmed while they were pending.
+    var trimmed = 0
+    /// Messages handed back unfinished.
+    var released = 0
+    /// How often the group had to be created again.
+    var groupsCreatedAgain = 0
+    /// Writes of a sink's state that Redis did not take at once.
+    var redisFailures = 0
+    /// Now.
+    var inFlight = 0
+    var held = 0
+    /// The last failure of an attempt, in one line; empty: there was none.
+    var lastError = ""
+
+    mutating func count(_ outcome: SinkOutcome) {
+        switch outcome {
+        case .success: succeeded += 1
+        case .throttled: throttled += 1
+        case .retry: failed += 1
+        case .final: rejected += 1
+        case .gone: gone += 1
+        case .ours: ours += 1
+        }
+        if case .success = outcome { return }
+        lastError = outcome.error
+    }
+}
+
+/// What a sink is doing (API.md §6).
+enum SinkStatus: Sendable, Equatable {
+    case running
+    /// The endpoint asked for patience: nothing is sent before `until`.
+    case backingOff(until: EventLoop.Instant)
+    case disabled(reason: String)
+    case draining
+}

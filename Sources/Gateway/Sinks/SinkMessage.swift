@@ -1,0 +1,45 @@
+// A message that a sink holds: what a delivery and a dead letter need of it, and no more.
+//
+// Everything is copied out of Redis' reply, whose memory a whole read shares: one small message that waits an hour
+// for its retry must not keep a megabyte alive.
+
+import Redis
+
+/// One entry of the stream, as it is delivered.
+struct SinkMessage: Sendable, Equatable {
+    let id: StreamID
+    /// The value of `fields` as JSON (API.md §1, "A message"), and, where it is base64, `,"encoding":"base64"` behind it.
+    let fields: [UInt8]
+    /// The configured headers with their templates filled in, and `traceparent`.
+    var headers: [Header] = []
+    /// Why it can't be sent at all; nil: it can.
+    var unreadable: String?
+
+    struct Header: Sendable, Equatable {
+        var name: String
+        var value: String
+    }
+
+    /// `original_data` of a dead letter (API.md §6).
+    var originalData: [UInt8] {
+        Array("{\"fields\":".utf8) + fields + [UInt8(ascii: "}")]
+    }
+}
+
+/// A message as a read or a takeover brings it.
+struct SinkArrival: Sendable, Equatable {
+    let message: SinkMessage
+    /// This delivery included: what the pending list says now.
+    let deliveryCount: Int
+    /// Some other consumer, or nobody, held it before.
+    let wasTakenOver: Bool
+}
+
+/// Why a message became a dead letter. The raw values are the field `reason` (API.md §6).
+enum DeadLetterReason: String, Sendable, CaseIterable {
+    case maxRetriesExceeded = "max_retries_exceeded"
+    case rejected
+    case unreadable
+    case trimmed
+    case expired
+}

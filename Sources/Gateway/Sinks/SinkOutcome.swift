@@ -1,0 +1,62 @@
+// What one attempt came to, in the terms of SINKS.md §2.
+
+import Net
+import Webhook
+
+enum SinkOutcome: Sendable, Equatable {
+    /// 2xx: acknowledge.
+    case success(status: Int)
+    /// The endpoint has too much to do, or is not there now: all of it waits. `spends`: the attempt counts.
+    case throttled(status: Int, retryAfter: Duration?, spends: Bool)
+    /// Any other failure of the receiver or of the way to it; `status` is nil where no answer came.
+    case retry(status: Int?, error: String)
+    /// The receiver says that it will never take this message.
+    case final(status: Int)
+    /// 410: the receiver is gone for good.
+    case gone
+    /// The receiver has no part in it: no attempt is spent.
+    case ours(error: String)
+
+    /// `wallTime`: now, for a `Retry-After` that is a date.
+    init(_ outcome: WebhookResult.Outcome, deadLetterOn: [Int], wallTime: Duration) {
+        switch outcome {
+        case .answered(let answer): self.init(answer, deadLetterOn: deadLetterOn, wallTime: wallTime)
+        case .failed(let failure, let message):
+            self = failure.isOurs ? .ours(error: message) : .retry(status: nil, error: message)
+        }
+    }
+
+    private init(_ answer: WebhookAnswer, deadLetterOn: [Int], wallTime: Duration) {
+        let status = answer.status
+        let wait = answer.retryAfter.flatMap { RetryAfter.delay($0, wallTime: wallTime) }
+        switch status {
+        case 200..<300: self = .success(status: status)
+        case 410: self = .gone
+        case _ where deadLetterOn.contains(status): self = .final(status: status)
+        case 429: self = .throttled(status: status, retryAfter: wait, spends: false)
+        case _ where wait != nil: self = .throttled(status: status, retryAfter: wait, spends: false)
+        case 502, 503, 504: self = .throttled(status: status, retryAfter: nil, spends: true)
+        default: self = .retry(status: status, error: "status \(status)")
+        }
+    }
+
+    /// The receiver's status; nil where none came.
+    var status: Int? {
+        switch self {
+        case .success(let status), .throttled(let status, _, _), .final(let status): status
+        case .retry(let status, _): status
+        case .gone: 410
+        case .ours: nil
+        }
+    }
+
+    /// One line for logs and for `last_error`.
+    var error: String {
+        switch self {
+        case .success: ""
+        case .throttled(let status, _, _), .final(let status): "status \(status)"
+        case .retry(_, let error), .ours(let error): error
+        case .gone: "status 410"
+        }
+    }
+}

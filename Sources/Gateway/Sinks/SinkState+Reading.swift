@@ -1,0 +1,68 @@
+// What a sink may read, and what it does with what comes.
+
+import Net
+import Redis
+
+extension SinkState {
+    /// Slots for a read of `stream`, which ends with the event `.read`. With 0 none are free: the action `.credit`
+    /// says when to ask again.
+    mutating func reserve(_ stream: Int, at moment: Moment) -> Int {
+        precondition(streams[stream].reserved == 0, "A stream has one reader, and it reads one thing at a time.")
+        let count = isStopped || pausedUntil > moment.now ? 0 : credit
+        if count > 0 {
+            streams[stream].reserved = count
+            // Or its turn would go to somebody who no longer waits.
+            if streams[stream].isWanting { wanting.removeAll { $0 == stream } }
+            streams[stream].isWanting = false
+        } else if !streams[stream].isWanting {
+            streams[stream].isWanting = true
+            wanting.append(stream)
+        }
+        return max(count, 0)
+    }
+
+    var freeSlots: Int {
+        definition.concurrency - inFlight - beginning - (ready.count - readyFront) - reserved
+    }
+
+    var reserved: Int { streams.reduce(0) { $0 + $1.reserved } }
+
+    var credit: Int {
+        min(freeSlots - (due.count - dueFront), definition.maxHeld - held.count - reserved)
+    }
+
+    /// Messages whose entries were gone when they were taken over; a script has dealt with them.
+    mutating func foundTrimmed(_ stream: Int, count: Int) {
+        guard hasDeadLetter else { return }
+        streams[stream].counters.trimmed += count
+        streams[stream].counters.deadLetters[.trimmed, default: 0] += count
+    }
+
+    mutating func read(_ stream: Int, _ arrivals: [SinkArrival]) {
+        streams[stream].reserved = 0
+        for arrival in arrivals { arrived(stream, arrival) }
+    }
+
+    private mutating func arrived(_ stream: Int, _ arrival: SinkArrival) {
+        let key = Key(stream: stream, id: arrival.message.id)
+        if arrival.wasTakenOver { streams[stream].counters.takeovers += 1 }
+        if held[key] != nil { return regained(key, arrival.deliveryCount) }
+        streams[stream].watermark.opened(key.id)
+        held[key] = Held(message: arrival.message, deliveries: arrival.deliveryCount)
+        if isStopped {
+            release(key, due: nil, unspent: true)
+        } else if arrival.deliveryCount > definition.retry.maxDeliveries && hasDeadLetter {
+            held[key]!.lastError = "its last delivery ended without a result"
+            bury(key, .maxRetriesExceeded, attempts: arrival.deliveryCount - 1)
+        } else {
+            ready.append(key)
+        }
+    }
+
+    /// The group was made anew, or we took back what somebody took from us: ours again, as it stands. The delivery
+    /// that was counted on the way is not one that we will make.
+    private mutating func regained(_ key: Key, _ count: Int) {
+        held[key]!.isLost = false
+        held[key]!.deliveries = max(held[key]!.deliveries, count - 1)
+    }
+}

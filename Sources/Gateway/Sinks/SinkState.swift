@@ -1,0 +1,289 @@
+// A sink's decisions, as a pure state machine: events go in, actions come out; `Sink` is the shell that performs
+// them. One machine covers all streams of a sink, since what it bounds (requests in flight, messages held) and what
+// it waits for (an endpoint that asked for patience) belong to the endpoint.
+//
+// What holds here (SINKS.md, top and §3):
+// - A message leaves this memory only when Redis has confirmed its acknowledgement, its dead letter or its hand-back,
+//   or has said that it is no longer ours.
+// - The pending list's counter counts attempts begun. It is raised before a retry is sent (`begin`) and lowered again
+//   for an attempt that is not to count, so that whoever takes over after a crash goes on from the truth.
+// - A slot is reserved before anything is read for it: free slots = concurrency − (reserved + ready + in flight).
+//   Retries whose time has come go first.
+// - Each kind of write has one batch a stream on its way; what comes meanwhile gathers for the next.
+
+import Net
+import Redis
+
+struct SinkState {
+    typealias Instant = EventLoop.Instant
+
+    /// Both clocks, read once an event.
+    struct Moment {
+        var now: Instant
+        /// Since 1970, for what Redis is told.
+        var wall: Duration
+    }
+
+    struct Key: Hashable, Comparable {
+        let stream: Int
+        let id: StreamID
+
+        /// Messages go back in order, and a seed always gives the same run.
+        static func < (a: Key, b: Key) -> Bool { (a.stream, a.id) < (b.stream, b.id) }
+    }
+
+    /// What is written to Redis for a message. The order is that of the queues.
+    enum Write: Int, CaseIterable {
+        /// XACK: it was delivered.
+        case acknowledge
+        /// Its retry's time and the attempts spent.
+        case schedule
+        /// Its counter, before a retry is sent.
+        case begin
+        /// Its dead letter, and then its acknowledgement.
+        case bury
+        /// Back to `unowned`.
+        case release
+    }
+
+    /// One message of a write.
+    struct Entry: Equatable {
+        var message: SinkMessage
+        /// What the pending list's counter shall be, or, of a dead letter, the attempts that were made.
+        var deliveries: Int
+        /// No attempt before this wall time; nil: at once.
+        var due: Duration?
+        var reason: DeadLetterReason?
+        var lastStatus: Int?
+        var lastError = ""
+    }
+
+    /// What a script found of one message.
+    enum Written: Int {
+        /// It belongs to somebody else by now, or to nobody.
+        case lost = 0
+        case done = 1
+        /// Its entry is no longer in the stream.
+        case trimmed = 2
+    }
+
+    enum Event {
+        /// What a reservation came to; its slots are free again.
+        case read(Int, [SinkArrival])
+        case attemptEnded(Key, SinkOutcome)
+        /// Redis has answered a write of these messages.
+        case wrote(Int, Write, [(id: StreamID, result: Written)])
+        /// It has not, or not now.
+        case writeFailed(Int, Write, [StreamID])
+        /// What keeping messages alive found: no longer ours, no longer in the stream.
+        case keptAlive(Int, lost: [StreamID], trimmed: [StreamID])
+        /// Redis is there again.
+        case redisBack
+        case timer
+        /// No more reading; what waits is handed back.
+        case drain
+        /// Nor waiting: what is in flight is handed back too.
+        case abandon
+    }
+
+    enum Action: Equatable {
+        case attempt(Key, deliveryCount: Int)
+        case write(Int, Write, [Entry])
+        /// Send `.timer` then. A sooner one may be asked for later.
+        case wake(at: Instant)
+        /// A stream that found no free slot may ask again.
+        case credit(Int)
+        case disabled(reason: String)
+        /// Nothing is held any more, and nothing will come.
+        case drained
+    }
+
+    enum Phase: Equatable {
+        /// Counted, and waiting for a slot to be sent in.
+        case ready
+        case inFlight
+        case writing(Write, isSent: Bool)
+        case waiting(until: Instant)
+        /// Its time has come, and no slot is free.
+        case due
+    }
+
+    struct Held {
+        var message: SinkMessage
+        /// The pending list's counter, or what it will be when the write under way is done.
+        var deliveries: Int
+        var phase = Phase.ready
+        /// In flight, and no longer ours: its failure is somebody else's business.
+        var isLost = false
+        var isTrimmed = false
+        var dueWall: Duration?
+        var reason: DeadLetterReason?
+        var lastStatus: Int?
+        var lastError = ""
+    }
+
+    struct Stream {
+        var reserved = 0
+        var isWanting = false
+        var queues = [[StreamID]](repeating: [], count: Write.allCases.count)
+        var isWriting = [Bool](repeating: false, count: Write.allCases.count)
+        /// Redis refused a write: none is tried before this.
+        var blockedUntil = Instant.zero
+        var failures = 0
+        var counters = SinkCounters()
+        var watermark = SinkWatermark()
+    }
+
+    let definition: SinkDefinition
+    var streams: [Stream]
+    var held: [Key: Held] = [:]
+    var inFlight = 0
+    var ready: [Key] = []
+    var readyFront = 0
+    var beginning = 0
+    var waiting = DueHeap<Key>()
+    var due: [Key] = []
+    var dueFront = 0
+    var wanting: [Int] = []
+    var backoff: SinkBackoff
+    var pausedUntil = Instant.zero
+    var throttlesInARow = 0
+    var isDraining = false
+    var hasDrained = false
+    var disabledReason: String?
+    var moment = Moment(now: .zero, wall: .zero)
+    var actions: [Action] = []
+
+    /// Messages in one write: a script over them blocks Redis for about a tenth of a millisecond each ten.
+    static let writeLimit = 100
+    /// The first pause after a write that Redis refused, and the longest.
+    static let redisPause = (least: Duration.milliseconds(100), most: Duration.seconds(5))
+
+    init(_ definition: SinkDefinition, seed: UInt64) {
+        self.definition = definition
+        streams = definition.streams.map { _ in Stream() }
+        backoff = SinkBackoff(definition.retry, seed: seed)
+    }
+
+    var isStopped: Bool { isDraining || disabledReason != nil }
+
+    func status(now: Instant) -> SinkStatus {
+        if isDraining { return .draining }
+        if let disabledReason { return .disabled(reason: disabledReason) }
+        return pausedUntil > now ? .backingOff(until: pausedUntil) : .running
+    }
+
+    func counters(_ stream: Int) -> SinkCounters {
+        var counters = streams[stream].counters
+        for (key, message) in held where key.stream == stream {
+            counters.held += 1
+            if message.phase == .inFlight { counters.inFlight += 1 }
+        }
+        return counters
+    }
+
+    mutating func handle(_ event: Event, at moment: Moment) -> [Action] {
+        self.moment = moment
+        actions.removeAll(keepingCapacity: true)
+        switch event {
+        case .read(let stream, let arrivals): read(stream, arrivals)
+        case .attemptEnded(let key, let outcome): attemptEnded(key, outcome)
+        case .wrote(let stream, let write, let results): wrote(stream, write, results)
+        case .writeFailed(let stream, let write, let ids): writeFailed(stream, write, ids)
+        case .keptAlive(let stream, let lost, let trimmed): keptAlive(stream, lost: lost, trimmed: trimmed)
+        case .redisBack: for stream in streams.indices { streams[stream].blockedUntil = .zero }
+        case .timer: break  // What is due is found below.
+        case .drain: stop(draining: true)
+        case .abandon: abandon()
+        }
+        advance()
+        return actions
+    }
+
+    // MARK: Going on
+
+    /// Starts whatever can be started now.
+    private mutating func advance() {
+        while let key = waiting.popDue(moment.now) {
+            guard case .waiting(let until)? = held[key]?.phase, until <= moment.now else { continue }
+            move(key, to: .due)
+            due.append(key)
+        }
+        if moment.now >= pausedUntil && !isStopped {
+            startReady()
+            while freeSlots > 0, let key = takeDue() { begin(key) }
+        }
+        flushWrites()
+        grantCredit()
+        if isDraining && held.isEmpty && reserved == 0 && !hasDrained {
+            hasDrained = true
+            actions.append(.drained)
+        }
+        scheduleWake()
+    }
+
+    private mutating func startReady() {
+        while inFlight < definition.concurrency, readyFront < ready.count {
+            let key = ready[readyFront]
+            readyFront += 1
+            guard held[key]?.phase == .ready else { continue }
+            if isExpired(key), hasDeadLetter {
+                bury(key, .expired, attempts: held[key]!.deliveries - 1)
+            } else if held[key]!.deliveries > definition.retry.maxDeliveries, hasDeadLetter {
+                bury(key, .maxRetriesExceeded, attempts: held[key]!.deliveries - 1)
+            } else if let reason = held[key]!.message.unreadable {
+                unreadable(key, reason)
+            } else {
+                move(key, to: .inFlight)
+                inFlight += 1
+                streams[key.stream].counters.attempts += 1
+                actions.append(.attempt(key, deliveryCount: held[key]!.deliveries))
+            }
+        }
+        if readyFront == ready.count || readyFront > 1000 {
+            ready.removeFirst(readyFront)
+            readyFront = 0
+        }
+    }
+
+    private mutating func takeDue() -> Key? {
+        while dueFront < due.count {
+            let key = due[dueFront]
+            dueFront += 1
+            if held[key]?.phase == .due { return key }
+        }
+        due = []
+        dueFront = 0
+        return nil
+    }
+
+    private mutating func begin(_ key: Key) {
+        let attempts = held[key]!.deliveries
+        if attempts >= definition.retry.maxDeliveries, hasDeadLetter { return bury(key, .maxRetriesExceeded, attempts: attempts) }
+        held[key]!.deliveries += 1
+        held[key]!.dueWall = nil
+        enqueue(key, .begin)
+    }
+
+    private mutating func grantCredit() {
+        guard !isStopped, moment.now >= pausedUntil, credit > 0, !wanting.isEmpty else { return }
+        let stream = wanting.removeFirst()
+        streams[stream].isWanting = false
+        actions.append(.credit(stream))
+    }
+
+    private mutating func scheduleWake() {
+        var next = waiting.next
+        func sooner(_ instant: Instant) { next = min(next ?? instant, instant) }
+        if pausedUntil > moment.now && !isStopped { sooner(pausedUntil) }
+        for stream in streams where stream.blockedUntil > moment.now { sooner(stream.blockedUntil) }
+        if let next { actions.append(.wake(at: next)) }
+    }
+
+    private func isExpired(_ key: Key) -> Bool {
+        guard let maxAge = definition.retry.maxAge else { return false }
+        return moment.wall - .milliseconds(Int64(clamping: key.id.milliseconds)) > maxAge
+    }
+
+    var hasDeadLetter: Bool { definition.deadLetter != .none }
+}

@@ -1,0 +1,219 @@
+// A redis-server of the test's own, and a loop with everything on it that a sink needs: client, long-polling, and
+// a receiver that answers what it is told to.
+
+import Logging
+import Net
+import Support
+import Synchronization
+import Testing
+
+@testable import Gateway
+@testable import Redis
+@testable import Webhook
+
+final class RedisRig {
+    let server: RedisServerProcess
+    let loop: EventLoop
+    let gateway: SinkGateway
+
+    init() throws {
+        server = try RedisServerProcess()
+        loop = try EventLoop()
+        gateway = SinkGateway(loop: loop, endpoint: server.endpoint)
+        loop.runUntilIdle()
+        gateway.on { $0.start() }
+        try #require(wait { $0.redis.isConnected })
+    }
+
+    func close() {
+        gateway.on { $0.redis.close() }
+        #expect(wait { $0.redis.isClosed })
+    }
+
+    func wait(until condition: (isolated SinkGateway) -> Bool) -> Bool { loop.run { gateway.on(condition) } }
+
+    /// What another client says.
+    @discardableResult
+    func run(_ words: String) throws -> String {
+        try server.run(words.split(separator: " ").map(String.init))
+    }
+
+    func send(_ command: RedisCommand) -> Result<RedisReply, RedisError> {
+        answer { await $0.send(command) }
+    }
+
+    func evaluate(_ script: RedisScript, _ call: RedisCommand) -> Result<RedisReply, RedisError> {
+        answer { await $0.evaluate(script, call) }
+    }
+
+    private func answer(
+        _ body: @escaping @Sendable (isolated SinkGateway) async -> Result<RedisReply, RedisError>
+    ) -> Result<RedisReply, RedisError> {
+        let box = Mutex<Result<RedisReply, RedisError>?>(nil)
+        let shared = Shared(box)
+        loop.spawn { [gateway] in
+            let result = await body(gateway)
+            shared.box.withLock { $0 = result }
+        }
+        #expect(loop.run { shared.box.withLock { $0 != nil } })
+        return shared.box.withLock { $0 } ?? .failure(.overloaded)
+    }
+
+    private final class Shared: Sendable {
+        let box: Mutex<Result<RedisReply, RedisError>?>
+        init(_ box: consuming sending Mutex<Result<RedisReply, RedisError>?>) { self.box = box }
+    }
+
+    /// Names and values of the first entry.
+    func fields(_ entries: RedisReply) -> [(String, String)]? {
+        var entries = entries.elements
+        guard entries.enterArray() == 2 else { return nil }
+        entries.skip()
+        guard var fields = entries.takeArray() else { return nil }
+        var found: [(String, String)] = []
+        while let name = fields.takeText(), let value = fields.takeText() { found.append((name, value)) }
+        return found
+    }
+}
+
+extension RedisCommand {
+    static func xrange(_ key: String) -> RedisCommand { xrange(Array(key.utf8)) }
+}
+
+/// Answers each request by `answer`; what it returns nil for stays open until `land`.
+final class ScriptedOutbound: Outbound {
+    var requests: [WebhookRequest] = []
+    var answer: (WebhookRequest) -> WebhookResult.Outcome? = { _ in ScriptedOutbound.status(200) }
+    private var open: [UnsafeContinuation<WebhookResult.Outcome, Never>] = []
+    var openCount: Int { open.count }
+
+    static func status(_ status: Int, _ retryAfter: String? = nil) -> WebhookResult.Outcome {
+        .answered(WebhookAnswer(status: status, retryAfter: retryAfter, body: [], bodyTruncated: false))
+    }
+
+    func send(_ request: WebhookRequest) async -> WebhookResult {
+        requests.append(request)
+        var outcome = answer(request)
+        if outcome == nil { outcome = await withUnsafeContinuation { open.append($0) } }
+        return WebhookResult(outcome: outcome ?? ScriptedOutbound.status(200), duration: .zero, newConnection: false)
+    }
+
+    func land(_ outcome: WebhookResult.Outcome) {
+        let landing = open
+        open = []
+        for continuation in landing { continuation.resume(returning: outcome) }
+    }
+
+    func count(_ id: String) -> Int { requests.count { String(decoding: $0.body, as: UTF8.self).contains("\"id\":\"\(id)\"") } }
+}
+
+/// The part of a gateway's server that a sink lives on.
+actor SinkGateway: RedisClientDelegate {
+    nonisolated let loop: EventLoop
+    nonisolated var unownedExecutor: UnownedSerialExecutor { loop.asUnownedSerialExecutor() }
+    let redis: RedisClient
+    let longPoll: LongPoll
+    let outbound = ScriptedOutbound()
+    let memory: Memory
+    var sinks: [Sink] = []
+    var drained: Set<Int> = []
+
+    final class Memory: UnownedMemory {
+        let loop: EventLoop
+        var index = UnownedIndex()
+        init(_ loop: EventLoop) { self.loop = loop }
+        func mayHaveUnowned(_ key: WaitKey) -> Bool { index.mayHave(key, now: loop.now) }
+        func unownedGeneration(_ key: WaitKey) -> UInt32 { index.generation(key) }
+        func foundNoUnowned(_ key: WaitKey, due: EventLoop.Instant?, generation: UInt32) {
+            index.foundNone(key, due: due, generation: generation)
+        }
+    }
+
+    init(loop: EventLoop, endpoint: RedisEndpoint) {
+        self.loop = loop
+        redis = RedisClient(loop: loop, endpoint: endpoint)
+        longPoll = LongPoll(loop: loop, index: 0, loopCount: 1, count: WaiterCount(limit: 100), settings: WaitHome.Settings())
+        memory = Memory(loop)
+    }
+
+    nonisolated func on<Value: Sendable>(_ body: (isolated SinkGateway) throws -> Value) rethrows -> Value {
+        try assumeIsolated(body)
+    }
+
+    func start() {
+        longPoll.links = LongPoll.Links(
+            post: { _, _ in },
+            track: { [unowned self] stream, id in loop.spawn { await self.track(stream, id) } })
+        redis.delegate = self
+        redis.start()
+    }
+
+    private func track(_ stream: StreamName, _ id: WaitHome.TrackID) async {
+        var isTracked = false
+        // Any failure is the same to the home: it tries again.
+        if case .success? = try? await redis.send([.exists(stream.bytes)], tracked: true).first { isTracked = true }
+        longPoll.receive(.event(.tracked(stream, id, isTracked)))
+    }
+
+    func send(_ command: RedisCommand) async -> Result<RedisReply, RedisError> {
+        do throws(RedisError) { return .success(try await redis.send(command)) } catch { return .failure(error) }
+    }
+
+    func evaluate(_ script: RedisScript, _ call: RedisCommand) async -> Result<RedisReply, RedisError> {
+        do throws(RedisError) {
+            let reply = try await redis.evaluate(script, call)
+            return .success(reply)
+        } catch {
+            return .failure(error)
+        }
+    }
+
+    // MARK: Sinks
+
+    func add(_ definition: SinkDefinition) throws {
+        let index = sinks.count
+        var log = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+        log.logLevel = .critical
+        let host = SinkHost(
+            loop: loop, store: redis, longPoll: longPoll, unowned: memory, outbound: outbound, log: log,
+            spawn: { self.begin(index) })
+        sinks.append(try Sink(definition, host: host))
+        sinks[index].start()
+    }
+
+    private func begin(_ index: Int) { loop.spawn { await self.run(index) } }
+    private func run(_ index: Int) async { await sinks[index].run() }
+
+    func drain(_ index: Int, within time: Duration) async {
+        await sinks[index].drain(until: loop.now + time)
+        drained.insert(index)
+    }
+
+    // MARK: What Redis tells
+
+    nonisolated func redisConnected(_ client: RedisClient, features: ServerFeatures) {
+        on { gateway in
+            gateway.memory.index.forgetAll()
+            gateway.longPoll.invalidated(nil)
+            for sink in gateway.sinks { sink.redisConnected() }
+        }
+    }
+
+    nonisolated func redisDisconnected(_ client: RedisClient, reason: RedisError.Reason) {}
+
+    nonisolated func redisInvalidated(_ client: RedisClient, key: UnsafeRawBufferPointer) {
+        let stream = StreamName(bytes: Array(key))
+        on { $0.longPoll.invalidated(stream) }
+    }
+
+    nonisolated func redisInvalidatedAll(_ client: RedisClient) { on { $0.longPoll.invalidated(nil) } }
+
+    nonisolated func redisNudged(_ client: RedisClient, payload: UnsafeRawBufferPointer) {
+        guard let nudge = Nudge(payload: payload) else { return }
+        let key = WaitKey(stream: nudge.stream, group: nudge.group)
+        on { gateway in
+            gateway.memory.index.nudged(key)
+            gateway.longPoll.nudged(key)
+        }
+    }
+}
