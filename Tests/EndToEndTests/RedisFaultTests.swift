@@ -112,6 +112,7 @@ import Testing
         #expect(lost.code == "OUTCOME_UNKNOWN")
         rig.redis.thaw()
         try waitUntil("Redis is back") { try rig.client.get("/readyz").status == 200 }
+        try waitUntil("the message is added") { try rig.client.get("/v1/streams/\(stream)/messages").numbers == ["1"] }
         #expect(try rig.read(stream, "here", "block_ms=5000").numbers == ["1"])
     }
 
