@@ -45,6 +45,10 @@ public enum GatewayMain {
             for index in 0..<config.loops {
                 servers.append(GatewayServer(loop: try EventLoop(), index: index, shared: shared))
             }
+            if let refusal = add(config.sinks, to: servers) {
+                log.critical("\(refusal)")
+                return 2
+            }
             if let embedded { try supervise(embedded, on: servers[0].loop, log) }
             let signals = try Signals([SIGTERM, SIGINT], on: servers[0].loop, received: shutdown(servers, listener.descriptor, log))
             defer { withExtendedLifetime(signals) {} }
@@ -55,6 +59,20 @@ public enum GatewayMain {
         } catch {
             throw StartError(reason: "\(error)", code: 1)
         }
+    }
+
+    /// Spread over the loops. What is wrong with the first that can't run: a secret's file, say.
+    private static func add(_ sinks: [SinkDefinition], to servers: [GatewayServer]) -> SinkError? {
+        for (index, definition) in sinks.enumerated() {
+            let server = servers[index % servers.count]
+            server.loop.adoptCurrentThread()
+            let refusal = server.assumeIsolated { server -> SinkError? in
+                do throws(SinkError) { try server.add(definition) } catch { return error }
+                return nil
+            }
+            if let refusal { return refusal }
+        }
+        return nil
     }
 
     private static func start(_ servers: [GatewayServer], _ listener: borrowing ListeningSocket) throws(SystemError) {

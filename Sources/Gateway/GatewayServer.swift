@@ -5,6 +5,7 @@ import HTTP
 import Logging
 public import Net
 import Redis
+import Webhook
 
 /// What the loops of a process share. Made once, before they run.
 struct SharedState: Sendable {
@@ -26,6 +27,9 @@ public actor GatewayServer {
     private let api: API
     private let responder: Responder
     private let watcher: RedisWatcher
+    private let webhooks: WebhookClient
+    private var sinks: [Sink] = []
+    private var drainingSinks = 0
     private var acceptor: Acceptor?
     private var peers: [GatewayServer] = []
     private var nextPeer = 0
@@ -45,9 +49,37 @@ public actor GatewayServer {
             metrics: Metrics(routeCount: Route.all.count))
         responder = Responder(api: api, gatekeeper: Gatekeeper(config, tokens: shared.tokens), log: shared.log)
         watcher = RedisWatcher(api: api, log: shared.log)
+        webhooks = WebhookClient(loop: loop)
     }
 
     // MARK: Starting
+
+    /// Before any loop runs. A sink with all its streams lives on one loop: its concurrency and its
+    /// endpoint's state are one thing.
+    func add(_ definition: SinkDefinition) throws(SinkError) {
+        let place = sinks.count
+        let host = SinkHost(
+            loop: loop, store: redis, longPoll: api.longPoll, unowned: api, outbound: webhooks, log: shared.log,
+            spawn: spawner(place))
+        sinks.append(try Sink(definition, host: host))
+    }
+
+    private func spawner(_ place: Int) -> () -> Void {
+        { [unowned self] in assumeIsolated { $0.beginSink(place) } }
+    }
+
+    private func beginSink(_ place: Int) {
+        loop.spawn { await self.runSink(place) }
+    }
+
+    private func drainSink(_ place: Int, until end: EventLoop.Instant) async {
+        await sinks[place].drain(until: end)
+        drainingSinks -= 1
+    }
+
+    private func runSink(_ place: Int) async {
+        await sinks[place].run()
+    }
 
     /// Before any loop runs: who the others are.
     func meet(_ peers: [GatewayServer]) { self.peers = peers }
@@ -62,8 +94,10 @@ public actor GatewayServer {
         api.startWork = { [unowned self] work in assumeIsolated { $0.begin(work) } }
         api.collectSnapshots = { [unowned self] in await self.collectSnapshots() }
         http.startTask = { [unowned self] in assumeIsolated { $0.carryOn() } }
+        watcher.sinks = sinks
         redis.delegate = watcher
         redis.start()
+        for sink in sinks { sink.start() }
         acceptor = try Acceptor(
             loop: loop, socket: listener,
             accepted: { [unowned self] descriptor in assumeIsolated { $0.take(descriptor) } },
@@ -121,6 +155,7 @@ public actor GatewayServer {
         snapshot.lostReplies = http.counters.lost
         snapshot.waiters = api.longPoll.counters
         snapshot.redis = redis.counters.samples
+        snapshot.sinks = sinks.flatMap(\.snapshots)
         return snapshot
     }
 
@@ -135,6 +170,10 @@ public actor GatewayServer {
         api.isDraining = true
         api.longPoll.drain()
         http.drain()
+        drainingSinks = sinks.count
+        for place in sinks.indices { loop.spawn { await self.drainSink(place, until: end - .seconds(3)) } }
+        while drainingSinks > 0 && loop.now < end { await loop.sleep(for: .milliseconds(5)) }
+        webhooks.close()
         while http.counters.open > 0 && loop.now < end { await loop.sleep(for: .milliseconds(5)) }
         redis.close()
         while !redis.isClosed && loop.now < end + .seconds(1) { await loop.sleep(for: .milliseconds(5)) }
@@ -149,6 +188,7 @@ extension API {
             // Any failure is the same to the home: it tries again.
             if case .success? = try? await store.send([.exists(stream.bytes)], tracked: true).first { isTracked = true }
             longPoll.receive(.event(.tracked(stream, id, isTracked)))
+        case .createConsumers: await createConsumers()
         case .look(let waiter): await look(waiter)
         case .answerEmpty(let waiter): await answerEmpty(waiter)
         case .handBack(let stream, let group, let consumer, let ids):
@@ -168,6 +208,7 @@ extension API {
 private final class RedisWatcher: RedisClientDelegate {
     private let api: API
     private let log: Logger
+    var sinks: [Sink] = []
 
     init(api: API, log: Logger) {
         self.api = api
@@ -185,6 +226,7 @@ private final class RedisWatcher: RedisClientDelegate {
             log.warning("Redis does not track keys for us; waited-on groups are polled: \(refusal)")
         }
         for warning in features.warnings { log.warning("\(warning)") }
+        for sink in sinks { sink.redisConnected() }
     }
 
     func redisDisconnected(_ client: RedisClient, reason: RedisError.Reason) {

@@ -132,7 +132,7 @@ public final class HTTPConnection: Pollable, Flushable {
         if refusing {
             rest = .refused
         } else {
-            sleep(until: loop.now + limits.keepAliveTime)
+            fallAsleep(until: loop.now + limits.keepAliveTime)
         }
         return true
     }
@@ -163,7 +163,7 @@ public final class HTTPConnection: Pollable, Flushable {
                 await drainOutput()
                 return .ended
             case .idle(let end):
-                sleep(until: end)
+                fallAsleep(until: end)
                 return .resting
             case .refused(let error):
                 reject(error, responder)
@@ -215,7 +215,7 @@ public final class HTTPConnection: Pollable, Flushable {
         return goesOn
     }
 
-    private func sleep(until end: Duration) {
+    private func fallAsleep(until end: Duration) {
         rest = .asleep(until: end)
         readDeadline = end
     }

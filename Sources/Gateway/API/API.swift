@@ -8,6 +8,8 @@ import Redis
 /// Work that goes on after its cause has been answered. Names only what may cross tasks.
 enum BackgroundWork: Sendable {
     case track(StreamName, WaitHome.TrackID)
+    /// `API.consumersToCreate` has some.
+    case createConsumers
     /// A parked call was told to look.
     case look(WaiterID)
     /// A parked call's time is up.
@@ -23,6 +25,8 @@ final class API {
     let longPoll: LongPoll
     let metrics: Metrics
     var unowned = UnownedIndex()
+    /// Commands that go out together at the end of the tick.
+    var consumersToCreate: [RedisCommand] = []
     var isDraining = false
     /// Starts work on this loop; set by the server.
     var startWork: (BackgroundWork) -> Void = { _ in }

@@ -93,7 +93,7 @@ extension API {
         // A HEAD request never waits (API.md §1.10).
         if found == 0, let block, call.request.method != .head {
             loop.buffers.give(body)
-            return try ParkedCall(.tail(read), block, self).response
+            return try ParkedCall(.tail(read), block, self, afterLook: true).response
         }
         return answer(to: .tail(read), body, block)
     }

@@ -9,6 +9,20 @@ extension API {
     func readMessages(_ call: Call) async throws(Problem) -> Response {
         let read = try GroupRead(call, config)
         try await call.refuseBody()
+        guard let block = read.block, read.position == .new else { return try await readNow(read) }
+        // Whoever waits for the group already was here first; a claim looks on its own account.
+        if read.claimMinIdle == nil && longPoll.isWaitedFor(read.key) {
+            let call = try ParkedCall(.group(read), block, self, afterLook: false)
+            createConsumerSoon(read)
+            return call.response
+        }
+        longPoll.beginLook(read.key)
+        defer { longPoll.endLook(read.key) }
+        return try await readNow(read, orWait: block)
+    }
+
+    /// A look on the caller's own account.
+    private func readNow(_ read: GroupRead, orWait block: Block? = nil) async throws(Problem) -> Response {
         let body = openReply()
         let batch: Batch
         do {
@@ -18,10 +32,10 @@ extension API {
             throw await explain(error, read.stream, read.group)
         }
         if batch.isEmpty {
-            await createConsumer(read)
-            if let block = read.block, read.position == .new {
+            if store.features?.emptyReadCreatesConsumer == false { createConsumerSoon(read) }
+            if let block {
                 loop.buffers.give(body)
-                return try ParkedCall(.group(read), block, self).response
+                return try ParkedCall(.group(read), block, self, afterLook: true).response
             }
         }
         var stats: ByteBuffer?
@@ -36,12 +50,19 @@ extension API {
         return response
     }
 
-    /// Before 7.2 an empty read creates no consumer; here it does on every version (API.md §3).
-    private func createConsumer(_ read: GroupRead) async {
-        guard let features = store.features, !features.emptyReadCreatesConsumer else { return }
-        // Its failure is the business of the next command that meets it.
-        _ = try? await store.send(
+    /// An empty read creates its consumer, on every version (API.md §3): before 7.2 Redis does not, and who
+    /// queues up behind others has not read yet. All of a tick go in one pipeline.
+    private func createConsumerSoon(_ read: GroupRead) {
+        if consumersToCreate.isEmpty { startWork(.createConsumers) }
+        consumersToCreate.append(
             .xgroupCreateConsumer(read.stream.bytes, group: read.group.bytes, consumer: read.consumer.bytes))
+    }
+
+    func createConsumers() async {
+        let commands = consumersToCreate
+        consumersToCreate = []
+        // Its failure is the business of the next command that meets it.
+        _ = try? await store.send(commands, tracked: false)
     }
 
     /// `,"group":{"lag":n|null,"pending":n}`, in a buffer of its own.

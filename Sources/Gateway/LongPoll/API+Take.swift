@@ -21,7 +21,7 @@ extension API {
         var batch = Batch()
         var slice = min(read.count, limits.readSlice)
         if read.claimMinIdle != nil || read.takesUnowned && unowned.mayHave(read.key, now: loop.now) {
-            try await takeByScript(read, slice, isParked: isParked, into: body, &batch)
+            try await takeByScript(read, slice, from: "-", isParked: isParked, into: body, &batch)
         } else {
             try await takeNew(read, slice, isParked: isParked, into: body, &batch)
         }
@@ -30,8 +30,8 @@ extension API {
             slice = min(read.count - batch.count, max(1, min(1000, API.sliceBytes / weight)))
             let before = batch
             do {
-                if batch.claimCursor != nil {
-                    try await takeByScript(read, slice, isParked: isParked, into: body, &batch)
+                if let cursor = batch.cursor {
+                    try await takeByScript(read, min(slice, limits.readSlice), from: cursor, isParked: isParked, into: body, &batch)
                 } else {
                     try await takeNew(read, slice, isParked: isParked, into: body, &batch)
                 }
@@ -58,21 +58,21 @@ extension API {
     }
 
     private func takeByScript(
-        _ read: GroupRead, _ count: Int, isParked: Bool, into body: ByteBuffer, _ batch: inout Batch
+        _ read: GroupRead, _ count: Int, from cursor: String, isParked: Bool, into body: ByteBuffer, _ batch: inout Batch
     ) async throws(RedisError) {
         let generation = unowned.generation(read.key)
         let call = TakeScript.call(
             read.stream, read.group, read.consumer, count: count, unowned: read.takesUnowned,
-            minIdle: read.claimMinIdle, noack: read.noAck, from: batch.claimCursor)
+            minIdle: read.claimMinIdle, noack: read.noAck, cursor: cursor)
         let reply = try await store.evaluate(
             TakeScript.script, call, late: isParked ? { [self] reply in handBack(read, late: .taken(reply)) } : nil)
-        guard let (takenRows, freshEntries, due, idle, cursor) = reply.takenParts else { return }
+        guard let (takenRows, freshEntries, due, idle, next) = reply.takenParts else { return }
         var (taken, fresh) = (takenRows, freshEntries)
         let found = taken.remaining + fresh.remaining
-        batch.claimCursor = taken.remaining >= count ? cursor : nil
         writeTaken(&taken, read, into: body, &batch)
         writeFresh(&fresh, read, into: body, &batch)
         batch.isFull = found >= count
+        batch.cursor = next.isEmpty ? nil : next
         if found > 0 { batch.slices.append(.taken(reply)) }
         if due >= 0 { batch.unownedDue = loop.now + .milliseconds(due) }
         if read.takesUnowned && !batch.isFull {

@@ -61,10 +61,10 @@ struct Batch {
     var count = 0
     /// As many as were asked for, or as fit: there may be more.
     var isFull = false
+    /// Where the script goes on, while there may be more for it to take.
+    var cursor: String?
     /// When the next unowned message falls due.
     var unownedDue: EventLoop.Instant?
-    /// Where claiming goes on: set while all that came was claimed or unowned, and more of it may be there.
-    var claimCursor: [UInt8]?
     /// When the next message may be idle enough.
     var claimDue: EventLoop.Instant?
 
@@ -101,11 +101,11 @@ extension RedisReply {
     }
 
     /// The parts of `TakeScript`'s reply.
-    var takenParts: (taken: RedisCursor, fresh: RedisCursor, due: Int64, idle: Int64, cursor: [UInt8])? {
+    var takenParts: (taken: RedisCursor, fresh: RedisCursor, due: Int64, idle: Int64, cursor: String)? {
         var parts = elements
         guard parts.remaining == 5, let taken = parts.takeArray(), let fresh = parts.takeArray(),
-            let due = parts.takeInteger(), let idle = parts.takeInteger(), let cursor = parts.takeBytes()
+            let due = parts.takeInteger(), let idle = parts.takeInteger(), let cursor = parts.takeText()
         else { return nil }
-        return (taken, fresh, due, idle, Array(cursor))
+        return (taken, fresh, due, idle, cursor)
     }
 }

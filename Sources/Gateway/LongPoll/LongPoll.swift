@@ -46,6 +46,12 @@ final class LongPoll {
         var track: (StreamName, WaitHome.TrackID) -> Void
     }
 
+    private struct FirstLook {
+        var count = 0
+        /// Who came meanwhile.
+        var behind: [(Waiter, claims: Bool)] = []
+    }
+
     struct Counters {
         var parked = 0
         var looks = 0
@@ -63,6 +69,10 @@ final class LongPoll {
     private let loop: EventLoop
     private var home: WaitHome
     private var waiters: [WaiterID: Waiter] = [:]
+    /// How many on this loop wait for a key.
+    private var waiting: [WaitKey: Int] = [:]
+    /// Looks under way of those who are not queued up yet, but will be first.
+    private var looks: [WaitKey: FirstLook] = [:]
     private var lastNumber: UInt64 = 0
     private var isDraining = false
     private var slowTickTimer: TimerID?
@@ -99,13 +109,37 @@ final class LongPoll {
         return waiter
     }
 
-    /// Queues up. The first word may come before this returns.
-    func enter(_ waiter: Waiter, claims: Bool, until deadline: EventLoop.Instant?) {
+    /// Queues up: behind those whose own look is under way, unless it comes from such a look. The first
+    /// word may come before this returns.
+    func enter(_ waiter: Waiter, claims: Bool, until deadline: EventLoop.Instant?, afterLook: Bool = false) {
         counters.parked += 1
+        waiting[waiter.key, default: 0] += 1
         let end = isDraining ? loop.now : deadline
         let last: Waiter.Signal = isDraining ? .draining : .expired
         if let end { waiter.timer = loop.schedule(at: end) { waiter.deliver(last) } }
+        if !afterLook && looks[waiter.key] != nil {
+            looks[waiter.key]!.behind.append((waiter, claims))
+        } else {
+            join(waiter, claims: claims)
+        }
+    }
+
+    private func join(_ waiter: Waiter, claims: Bool) {
         send(.event(.join(waiter.id, waiter.key, claims: claims)), to: homeIndex(waiter.key.stream))
+    }
+
+    /// Whether somebody on this loop waits for the key already: who comes now has nothing to look for that
+    /// they would not find, and no right to find it before them.
+    func isWaitedFor(_ key: WaitKey) -> Bool { waiting[key] != nil || looks[key] != nil }
+
+    /// Somebody looks, and will wait if there is nothing. Balanced by `endLook`.
+    func beginLook(_ key: WaitKey) { looks[key, default: FirstLook()].count += 1 }
+
+    /// Whoever looked has queued up or got something: now it is the turn of those who came meanwhile.
+    func endLook(_ key: WaitKey) {
+        looks[key]!.count -= 1
+        guard looks[key]!.count == 0, let look = looks.removeValue(forKey: key) else { return }
+        for (waiter, claims) in look.behind where waiters[waiter.id] != nil { join(waiter, claims: claims) }
     }
 
     func leave(_ waiter: Waiter) {
@@ -126,6 +160,7 @@ final class LongPoll {
         guard waiters.removeValue(forKey: waiter.id) != nil else { return false }
         if let timer = waiter.timer { loop.cancel(timer) }
         waiter.owner = nil
+        if let count = waiting[waiter.key] { waiting[waiter.key] = count > 1 ? count - 1 : nil }
         count.leave()
         return true
     }

@@ -50,13 +50,14 @@ final class ParkedCall: LaterResponse, WaiterOwner {
     private var state = State.resting
 
     /// Queues up. Throws where there is no room for another waiter.
-    init(_ read: ParkedRead, _ block: Block, _ api: API) throws(Problem) {
+    /// `afterLook`: it has looked itself, on its own account, and found nothing.
+    init(_ read: ParkedRead, _ block: Block, _ api: API, afterLook: Bool) throws(Problem) {
         self.read = read
         self.block = block
         self.api = api
         waiter = try api.longPoll.newWaiter(read.key)
         waiter.owner = self
-        api.longPoll.enter(waiter, claims: read.claims, until: block.deadline(from: api.loop.now))
+        api.longPoll.enter(waiter, claims: read.claims, until: block.deadline(from: api.loop.now), afterLook: afterLook)
     }
 
     var response: Response { Response(body: .later(self)) }

@@ -4,13 +4,13 @@
 //
 // KEYS  stream, the group's due times
 // ARGV  group, consumer, count, 1 to take unowned ones, idle ms to claim from ("" for none), 1 for NOACK,
-//       where claiming begins: "-", or what the slice before ended with
+//       where the walk over the pending list begins ("-", or the cursor of the call before)
 // Reply [taken, fresh, due, idle, cursor]
 //   taken  rows [id, fields, delivery count, idle ms before, consumer before], in the pending list's order
 //   fresh  entries as XREADGROUP gives them
 //   due    ms until the next unowned message falls due; -1: none waits
 //   idle   ms until the oldest message seen is idle enough; -1: none is pending, or none was asked for
-//   cursor where claiming goes on in the next slice: what it claimed is idle for 0 ms, and may be asked for
+//   cursor where to go on, when `count` were taken and there may be more to take; else ""
 // A pending message whose entry is gone is acknowledged on the way (6.2 would leave it pending for ever).
 // It looks at no more than 1,000 pending messages of a kind: Redis serves nobody else meanwhile.
 
@@ -27,7 +27,7 @@ enum TakeScript {
         if summary.err then return summary end
         local time = redis.call('TIME')
         local now = time[1] * 1000 + math.floor(time[2] / 1000)
-        local taken, next_due, next_idle, cursor = {}, -1, -1, ARGV[7]
+        local taken, next_due, next_idle = {}, -1, -1
 
         local function take(row)
           local claimed = redis.call('XCLAIM', stream, group, consumer, 0, row[1])[1]
@@ -48,18 +48,19 @@ enum TakeScript {
         end
 
         local function walk(from, holder, visit)
-          local seen = 0
+          local seen, last = 0, from
           while #taken < count and seen < 1000 do
-            local query = {'XPENDING', stream, group, from, '+', 100}
-            if holder then query[#query + 1] = holder end
+            local query = {'XPENDING', stream, group, last, '+', 100, holder}
             local rows = redis.call(unpack(query))
             for _, row in ipairs(rows) do
-              if #taken < count then visit(row) end
+              if #taken >= count then return last end
+              visit(row)
+              last = '(' .. row[1]
             end
-            if #rows < 100 then return end
+            if #rows < 100 then return last end
             seen = seen + #rows
-            from = '(' .. rows[#rows][1]
           end
+          return last
         end
 
         if summary[1] > 0 and ARGV[4] == '1' then
@@ -67,9 +68,9 @@ enum TakeScript {
             if not wait_for_due(row[1]) then take(row) end
           end)
         end
+        local cursor = ARGV[7]
         if summary[1] > 0 and min_idle then
-          walk(cursor, nil, function(row)
-            cursor = '(' .. row[1]
+          cursor = walk(cursor, nil, function(row)
             if row[3] >= min_idle then
               if row[2] ~= 'unowned' or not wait_for_due(row[1]) then take(row) end
             else
@@ -87,12 +88,12 @@ enum TakeScript {
           local reply = redis.call(unpack(query))
           if reply then fresh = reply[1][2] end
         end
-        return {taken, fresh, next_due, next_idle, cursor}
+        return {taken, fresh, next_due, next_idle, #taken >= count and cursor or ''}
         """)
 
     static func call(
         _ stream: StreamName, _ group: GroupName, _ consumer: ConsumerName, count: Int, unowned: Bool,
-        minIdle: Duration?, noack: Bool, from cursor: [UInt8]?
+        minIdle: Duration?, noack: Bool, cursor: String = "-"
     ) -> RedisCommand {
         var command = script.call(keyCount: 2, effect: .consume)
         command.appendKey(stream.bytes)
@@ -103,7 +104,7 @@ enum TakeScript {
         command.append(literal: unowned ? "1" : "0")
         if let minIdle { command.append(decimal: minIdle.milliseconds) } else { command.append(literal: "") }
         command.append(literal: noack ? "1" : "0")
-        if let cursor { command.append(cursor) } else { command.append(literal: "-") }
+        command.append(cursor)
         return command
     }
 }
