@@ -9,6 +9,8 @@ enum Waiter {
     case ping
     /// Whoever it was has been told that no answer came in time. The answer is dropped in its place.
     case nobody
+    /// The same, but it wants what comes too late: it may hold what has to be given back.
+    case late((RedisReply) -> Void)
 }
 
 struct InFlight {
@@ -21,6 +23,8 @@ struct InFlight {
     let end: UInt64
     /// Kept for reads that may be repeated.
     var command: RedisCommand?
+    /// Takes an answer that comes after the deadline.
+    var late: ((RedisReply) -> Void)?
 }
 
 /// Commands that were sent next to one another, and their common waiter.

@@ -31,7 +31,7 @@ extension RedisClient {
                 while case .batch(let next, _)? = unanswered.first?.waiter, next === batch { _ = unanswered.popFirst() }
             case .batch(let batch, let index):
                 if index >= 0 { batch.settle(index, .failure(lost(entry, sent: sent, reason))) }
-            case .handshake, .ping, .nobody:
+            case .handshake, .ping, .nobody, .late:
                 break
             }
         }

@@ -90,11 +90,16 @@ public final class RedisClient {
     // MARK: Sending
 
     /// Sends one command and waits for its answer. An error reply is thrown as `.reply`.
-    public func send(_ command: RedisCommand) async throws(RedisError) -> RedisReply {
+    ///
+    /// - Parameter late: takes the answer if it comes after the deadline, when this has thrown already. Not
+    ///   called where none comes because the connection broke.
+    public func send(
+        _ command: RedisCommand, late: ((RedisReply) -> Void)? = nil
+    ) async throws(RedisError) -> RedisReply {
         let connection = try admit(count: 1, bytes: command.byteCount)
         let deadline = loop.now + limits.timeout
         let result = await withUnsafeContinuation { continuation in
-            connection.append(command, .caller(continuation), deadline: deadline, mayRepeat: command.effect == .read)
+            connection.append(command, .caller(continuation), deadline: deadline, mayRepeat: command.effect == .read, late: late)
         }
         return try result.get()
     }
@@ -121,10 +126,12 @@ public final class RedisClient {
     }
 
     /// Sends a call made by `script.call`; where the server does not have the script, loads it and calls
-    /// once more.
-    public func evaluate(_ script: RedisScript, _ call: RedisCommand) async throws(RedisError) -> RedisReply {
+    /// once more. `late` as for `send`.
+    public func evaluate(
+        _ script: RedisScript, _ call: RedisCommand, late: ((RedisReply) -> Void)? = nil
+    ) async throws(RedisError) -> RedisReply {
         do throws(RedisError) {
-            return try await send(call)
+            return try await send(call, late: late)
         } catch {
             guard error.code == .noScript else { throw error }
         }

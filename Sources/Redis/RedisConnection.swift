@@ -78,7 +78,10 @@ final class RedisConnection: Pollable, Flushable {
 
     // MARK: Commands
 
-    func append(_ command: RedisCommand, _ waiter: Waiter, deadline: Duration, mayRepeat: Bool = false) {
+    func append(
+        _ command: RedisCommand, _ waiter: Waiter, deadline: Duration, mayRepeat: Bool = false,
+        late: ((RedisReply) -> Void)? = nil
+    ) {
         let output = self.output ?? loop.buffers.take()
         self.output = output
         let before = output.count
@@ -92,7 +95,7 @@ final class RedisConnection: Pollable, Flushable {
         inFlight.append(
             InFlight(
                 waiter: waiter, effect: command.effect, deadline: deadline, size: size, end: appended,
-                command: mayRepeat ? command : nil))
+                command: mayRepeat ? command : nil, late: late))
         if deadlineTimer == nil { scheduleDeadline(deadline) }
         flushSoon()
     }
@@ -207,6 +210,7 @@ final class RedisConnection: Pollable, Flushable {
         case .batch(let batch, let index): batch.settle(index, result(reply))
         case .handshake(let step): owner?.connectionAnswered(self, step, reply)
         case .ping: pingIsOut = false
+        case .late(let taker): if reply.error == nil { taker(reply) }
         case .nobody: break
         }
     }
@@ -235,11 +239,11 @@ final class RedisConnection: Pollable, Flushable {
             switch entry.waiter {
             case .caller(let continuation): continuation.resume(returning: .failure(timedOut(entry.effect)))
             case .batch(let batch, let index): batch.settle(index, .failure(timedOut(entry.effect)))
-            case .handshake, .ping, .nobody:
+            case .handshake, .ping, .nobody, .late:
                 expired += 1  // The attempt to connect and the signs of life have clocks of their own.
                 continue
             }
-            inFlight[expired].waiter = .nobody
+            inFlight[expired].waiter = entry.late.map { .late($0) } ?? .nobody
             inFlight[expired].command = nil
             expired += 1
         }

@@ -73,6 +73,7 @@ struct ConnectionTests {
         let stream = try rig.newGroup("dropped")
         func round(_ count: Int) throws {
             for number in 0..<count {
+                if number % 500 == 0 { try waitUntilGone() }  // Or memory would show how many there were at once.
                 let socket = try ClientSocket(port: rig.port)
                 switch number % 5 {
                 case 0: socket.reset()
@@ -90,9 +91,10 @@ struct ConnectionTests {
                     socket.reset()
                 }
             }
-            try waitUntil("all are gone", atMost: .seconds(20)) {
-                try rig.parked() == 0 && rig.metric("sluice_http_connections") <= 2
-            }
+            try waitUntilGone()
+        }
+        func waitUntilGone() throws {
+            try waitUntil("all are gone") { try rig.metric("sluice_http_connections") <= 2 && rig.parked() == 0 }
         }
         try round(10_000)  // Pools, tables and the heap have the size that such a crowd needs.
         let (descriptors, memory) = (rig.gateway.descriptorCount, rig.gateway.memory)

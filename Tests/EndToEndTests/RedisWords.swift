@@ -25,7 +25,12 @@ extension RedisServerProcess {
     }
 
     /// A connection of the test's own.
-    func connect() throws -> ClientSocket { try ClientSocket(unixPath: "\(directory)/redis.sock") }
+    func connect() throws -> ClientSocket {
+        let socket = try ClientSocket(unixPath: "\(directory)/redis.sock")
+        try socket.send(commands: [["PING"]])
+        try socket.expect("PONG")  // Redis has it: one that stands still accepts nobody.
+        return socket
+    }
 
     /// All in one MULTI.
     func transaction(_ commands: [[String]]) throws {

@@ -26,7 +26,7 @@ final class Rig: @unchecked Sendable {
         gateway = try GatewayProcess(
             ["--redis", "unix://\(redis.directory)/redis.sock", "--loops", "2"] + arguments, configuration: configuration)
         client = TestClient(port: gateway.port)
-        try waitUntil("the gateway reaches Redis") { try client.get("/readyz").status == 200 }
+        try waitUntilConnected()
     }
 
     fileprivate static func run(_ rig: Rig, _ function: @concurrent @Sendable () async throws -> Void) async throws {
@@ -76,6 +76,11 @@ final class Rig: @unchecked Sendable {
 
     func waitUntilParked(_ count: Int) throws {
         try waitUntil("\(count) requests are parked") { try parked() == count }
+    }
+
+    /// Until every loop has its connections to Redis.
+    func waitUntilConnected() throws {
+        try waitUntil("the gateway reaches Redis") { try metric("sluice_redis_connected") == 2 }
     }
 
     /// One of the gateway's own metrics.

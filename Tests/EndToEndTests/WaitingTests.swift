@@ -199,5 +199,22 @@ import Testing
         #expect(reply.ids == [added[0]])
         #expect(reply.json["messages"][0]["delivery_count"] == 2)
         #expect(reply.json["messages"][0]["consumer"] == "unowned")
+        try rig.redis.run("XCLAIM", stream, "g", "unowned", "0", added[0], "TIME", "0", "JUSTID")
+        try rig.redis.run("PUBLISH", "sluice:nudge", "u\(stream.utf8.count):\(stream)g")
+        #expect(try rig.read(stream, "c", "noack").ids.first == added[0])
+        #expect(try rig.pending(stream)[added[0]] == nil, "noack is for unowned ones too")
+    }
+
+    @Test func `a large claim takes all that is idle before anything new, and nothing twice`() throws {
+        let stream = try rig.newGroup("claims")
+        let lines = (0..<350).map { "{\"fields\":{\"n\":\"\($0)\"}}\n" }.joined()
+        let add = rig.client.begin(
+            "POST", "/v1/streams/\(stream)/messages", body: Array(lines.utf8), headers: ["Content-Type": "application/x-ndjson"])
+        try add.wait().expect(201)
+        #expect(try rig.read(stream, "crashed", "count=330").ids.count == 330)
+        let reply = try rig.read(stream, "c", "count=1000&claim_min_idle_ms=0")
+        #expect(reply.numbers == (0..<350).map(String.init))
+        #expect(reply.json["messages"].array.map { $0["delivery_count"] } == (0..<350).map { $0 < 330 ? 2 : 1 })
+        #expect(try rig.read(stream, "d", "count=150&claim_min_idle_ms=0").numbers == (0..<150).map(String.init))
     }
 }

@@ -26,6 +26,16 @@ struct RestTests {
         }
     }
 
+    @Test func `a request that comes in the moment of falling asleep is answered at once`() throws {
+        let harness = try Harness { _ in Response(status: 200) }
+        harness.send(ask)
+        #expect(harness.receive().hasPrefix("HTTP/1.1 200"))
+        // The loop sees both in one tick: that it has been idle for long enough, and what came.
+        _ = try ask.utf8.withContiguousStorageIfAvailable { try harness.client?.socket.write(UnsafeRawBufferPointer($0)) }
+        harness.advance(by: .seconds(2))
+        #expect(harness.receive().hasPrefix("HTTP/1.1 200"))
+    }
+
     @Test func `a connection that sleeps is closed when its time is up`() throws {
         let harness = try Harness { _ in Response(status: 200) }
         harness.send(ask)

@@ -13,14 +13,17 @@ extension API {
     private static let sliceBytes = 256 * 1024
 
     /// Takes up to `read.count` messages and appends them to `body`, separated by commas.
-    func take(_ read: GroupRead, into body: ByteBuffer) async throws(RedisError) -> Batch {
+    ///
+    /// What Redis gives for a parked request after the deadline becomes unowned: the look has failed, and
+    /// nobody is told of it. (Who reads on his own account is told that he may have pending messages.)
+    func take(_ read: GroupRead, isParked: Bool = false, into body: ByteBuffer) async throws(RedisError) -> Batch {
         let start = body.count
         var batch = Batch()
         var slice = min(read.count, limits.readSlice)
         if read.claimMinIdle != nil || read.takesUnowned && unowned.mayHave(read.key, now: loop.now) {
-            try await takeByScript(read, slice, from: "-", into: body, &batch)
+            try await takeByScript(read, slice, from: "-", isParked: isParked, into: body, &batch)
         } else {
-            try await takeNew(read, slice, into: body, &batch)
+            try await takeNew(read, slice, isParked: isParked, into: body, &batch)
         }
         while batch.isFull && batch.count < read.count && body.count - start < limits.replyBytes {
             let weight = max((body.count - start) / batch.count, 1)
@@ -28,9 +31,9 @@ extension API {
             let before = batch
             do {
                 if let cursor = batch.cursor {
-                    try await takeByScript(read, min(slice, limits.readSlice), from: cursor, into: body, &batch)
+                    try await takeByScript(read, min(slice, limits.readSlice), from: cursor, isParked: isParked, into: body, &batch)
                 } else {
-                    try await takeNew(read, slice, into: body, &batch)
+                    try await takeNew(read, slice, isParked: isParked, into: body, &batch)
                 }
             } catch {
                 batch = before  // What we have is answered; the next read meets the failure itself.
@@ -41,12 +44,13 @@ extension API {
     }
 
     private func takeNew(
-        _ read: GroupRead, _ count: Int, into body: ByteBuffer, _ batch: inout Batch
+        _ read: GroupRead, _ count: Int, isParked: Bool, into body: ByteBuffer, _ batch: inout Batch
     ) async throws(RedisError) {
         let reply = try await store.send(
             .xreadgroup(
                 group: read.group.bytes, consumer: read.consumer.bytes, [(read.stream.bytes, read.position)],
-                count: count, noAck: read.noAck))
+                count: count, noAck: read.noAck),
+            late: isParked ? { [self] reply in handBack(read, late: .read(reply)) } : nil)
         guard var entries = reply.entriesOfOnlyStream, entries.remaining > 0 else { return batch.isFull = false }
         batch.isFull = entries.remaining >= count
         batch.slices.append(.read(reply))
@@ -54,13 +58,14 @@ extension API {
     }
 
     private func takeByScript(
-        _ read: GroupRead, _ count: Int, from cursor: String, into body: ByteBuffer, _ batch: inout Batch
+        _ read: GroupRead, _ count: Int, from cursor: String, isParked: Bool, into body: ByteBuffer, _ batch: inout Batch
     ) async throws(RedisError) {
         let generation = unowned.generation(read.key)
         let call = TakeScript.call(
             read.stream, read.group, read.consumer, count: count, unowned: read.takesUnowned,
             minIdle: read.claimMinIdle, noack: read.noAck, cursor: cursor)
-        let reply = try await store.evaluate(TakeScript.script, call)
+        let reply = try await store.evaluate(
+            TakeScript.script, call, late: isParked ? { [self] reply in handBack(read, late: .taken(reply)) } : nil)
         guard let (takenRows, freshEntries, due, idle, next) = reply.takenParts else { return }
         var (taken, fresh) = (takenRows, freshEntries)
         let found = taken.remaining + fresh.remaining
@@ -125,7 +130,7 @@ extension API {
     private func look(_ call: ParkedCall, _ read: GroupRead, into body: ByteBuffer) async {
         let batch: Batch
         do {
-            batch = try await take(read, into: body)
+            batch = try await take(read, isParked: true, into: body)
         } catch {
             loop.buffers.give(body)
             return await failed(call, read, error)
@@ -192,6 +197,13 @@ extension API {
         guard !batch.isEmpty, !read.noAck, read.position == .new else { return }
         longPoll.counters.handedBack += batch.count
         startWork(.handBack(read.stream, read.group, read.consumer, ids: batch.ids))
+    }
+
+    private func handBack(_ read: GroupRead, late slice: Batch.Slice) {
+        var batch = Batch()
+        batch.slices = [slice]
+        batch.count = batch.ids.count
+        handBack(read, batch)
     }
 
     // MARK: Replies

@@ -33,6 +33,7 @@ enum TakeScript {
           local claimed = redis.call('XCLAIM', stream, group, consumer, 0, row[1])[1]
           if claimed then
             taken[#taken + 1] = {row[1], claimed[2], row[4] + 1, row[3], row[2]}
+            if ARGV[6] == '1' then redis.call('XACK', stream, group, row[1]) end
           else
             redis.call('XACK', stream, group, row[1])
           end
