@@ -26,7 +26,7 @@ struct EventLoopTests {
         }
     }
 
-    @Test func `a task that suspends a thousand times stays on its loop's thread`() async throws {
+    @Test func `a task that suspends a thousand times stays on its loop's thread`() throws {
         let loop = try EventLoop()
         let resident = Resident(loop: loop)
         let thread = try LoopThread { loop.run() }
