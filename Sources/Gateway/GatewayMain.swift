@@ -164,7 +164,15 @@ public enum GatewayMain {
     }
 
     private static func supervise(_ embedded: EmbeddedRedis, on loop: EventLoop, _ log: Logger) throws(SystemError) {
-        try embedded.supervise(on: loop) { event in log.warning("The embedded Redis: \(event)") }
+        try embedded.supervise(on: loop) { event in
+            switch event {
+            case .ended(let pid, let status):
+                log.warning("The embedded Redis ended; starting it again.", metadata: ["pid": "\(pid)", "status": "\(status ?? 0)"])
+            case .restarted(let pid): log.notice("The embedded Redis is back.", metadata: ["pid": "\(pid)"])
+            case .restartFailed(let error, let pause):
+                log.error("The embedded Redis can't be started: \(error)", metadata: ["again_in_ms": "\(pause.milliseconds)"])
+            }
+        }
     }
 
     private static func endpoint(_ config: Config, _ embedded: EmbeddedRedis?) throws(StartError) -> RedisEndpoint {

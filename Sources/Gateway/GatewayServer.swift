@@ -209,6 +209,7 @@ private final class RedisWatcher: RedisClientDelegate {
     private let api: API
     private let log: Logger
     var sinks: [Sink] = []
+    private var isOutage = false
 
     init(api: API, log: Logger) {
         self.api = api
@@ -226,11 +227,15 @@ private final class RedisWatcher: RedisClientDelegate {
             log.warning("Redis does not track keys for us; waited-on groups are polled: \(refusal)")
         }
         for warning in features.warnings { log.warning("\(warning)") }
+        isOutage = false
         for sink in sinks { sink.redisConnected() }
     }
 
+    /// Also called for every failed attempt to connect: one line an outage is enough.
     func redisDisconnected(_ client: RedisClient, reason: RedisError.Reason) {
-        log.warning("Redis is gone: \(reason)")
+        guard !isOutage else { return }
+        isOutage = true
+        log.warning("Redis is gone: \(reason.sentence)")
     }
 
     func redisInvalidated(_ client: RedisClient, key: UnsafeRawBufferPointer) {

@@ -224,7 +224,7 @@ extension Problem {
 }
 
 extension RedisError.Reason {
-    fileprivate var sentence: String {
+    var sentence: String {
         switch self {
         case .notConnected(let why): why.isEmpty ? "not connected" : why
         case .connectionLost(let why), .protocolError(let why): why.isEmpty ? "the connection broke" : "the connection broke: \(why)"

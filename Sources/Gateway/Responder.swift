@@ -89,7 +89,13 @@ final class Responder: HTTPResponder {
             place = index
             try gatekeeper.check(request, routes[index].access, parameters)
             try checkAccept(request, index)
-            return try await routes[index].handler(api, Call(request: request, parameters: parameters))
+            do {
+                return try await routes[index].handler(api, Call(request: request, parameters: parameters))
+            } catch where error.code == .outcomeUnknown && routes[index].isIdempotent {
+                var problem = error
+                problem.retryable = true
+                throw problem
+            }
         case .options(let allow):
             var response = Response(status: 204)
             response.addHeader("Allow", allow)
@@ -106,13 +112,18 @@ final class Responder: HTTPResponder {
     private func checkAccept(_ request: Request, _ index: Int) throws(Problem) {
         guard let accept = request.header("accept"), !accept.isSame(as: "*/*") else { return }
         guard routes[index].path.description.hasPrefix("/v1/") else { return }
-        guard MediaType.accepts(accept, "application/json", "application/*") else {
+        guard
+            MediaType.accepts(accept, "application/json", "application/*")
+                || accept.equalsIgnoringCase("application/problem+json")
+        else {
             throw Problem(.notAcceptable, "Answers are application/json.")
         }
     }
 
     func respond(to error: HTTPError, request: Request?) -> Response {
-        response(Problem(error), request?.saneID.map { Array($0) }, host: nil)
+        var problem = Problem(error)
+        if problem.status == 405 { problem.allow = router.allMethods }
+        return response(problem, request?.saneID.map { Array($0) }, host: nil)
     }
 
     private func response(_ problem: Problem, _ callerID: [UInt8]?, host: [UInt8]?) -> Response {

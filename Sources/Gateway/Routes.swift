@@ -22,6 +22,9 @@ struct Route {
     var name: StaticString
     var handler: Handler
 
+    /// Whether a call may be repeated without harm when its outcome is unknown (RFC 9110 §9.2.2; an ack too).
+    var isIdempotent: Bool { method != .post && method != .patch || name.isSame(as: "ackMessages") || name.isSame(as: "setGroupID") }
+
     init(_ method: Method, _ path: StaticString, _ access: Access, _ name: StaticString, _ handler: @escaping Handler) {
         self.method = method
         self.path = path

@@ -60,12 +60,6 @@ extension HTTPConnection {
             await wait(for: .input)
             if hasTimedOut {
                 if hasBegun { return .refused(.headTimeout) }
-                if canRead || isDraining {
-                    // It came after the timer had woken us, and no edge will tell of it again.
-                    hasTimedOut = false
-                    readDeadline = max(idleEnd, loop.now + HTTPConnection.sleepTime)
-                    continue
-                }
                 if loop.now < idleEnd { return .idle(until: idleEnd) }
                 counters.idleTimeouts += 1
                 return .ended

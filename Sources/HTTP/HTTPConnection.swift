@@ -163,6 +163,11 @@ public final class HTTPConnection: Pollable, Flushable {
                 await drainOutput()
                 return .ended
             case .idle(let end):
+                if canRead || isDraining {
+                    // It came after the timer had woken us, and no edge will tell of it again.
+                    idleUntil = end
+                    continue
+                }
                 fallAsleep(until: end)
                 return .resting
             case .refused(let error):

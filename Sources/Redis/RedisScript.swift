@@ -1,5 +1,7 @@
 // A Lua script, called by its digest and loaded where a server does not have it yet.
 
+import Crypto
+
 public struct RedisScript: Sendable {
     public let source: String
     /// SHA-1 of the source in lower-case hexadecimal: Redis' name for it.
@@ -8,7 +10,7 @@ public struct RedisScript: Sendable {
     /// Make it once, as a static constant: the digest is computed here.
     public init(_ source: String) {
         self.source = source
-        digest = SHA1.hex(Array(source.utf8))
+        digest = Array(Digest.sha1Hex(Array(source.utf8)).utf8)
     }
 
     /// `EVALSHA digest keyCount`: append exactly `keyCount` keys by `appendKey`, then the arguments.

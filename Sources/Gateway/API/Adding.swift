@@ -40,6 +40,7 @@ extension API {
         guard let batch = members.messages else {
             return try await add(try messages.command(members, at: ""), options)
         }
+        if options.id != nil { throw .parameter("id", "can't be one for a whole batch; give each message its own.") }
         return try await addBatch(try batchCommands(batch, messages), options)
     }
 

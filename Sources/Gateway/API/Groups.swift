@@ -133,9 +133,9 @@ extension API {
     }
 
     /// For options that came with 7.0 and can't be had by other means.
-    private func requireVersion7(_ option: String) throws(Problem) {
-        guard let features = store.features, !features.countsEntriesRead else { return }
-        throw Problem(.notSupportedByRedis, "\(option): this Redis (\(features.version)) has no ENTRIESREAD; it came with 7.0.")
+    func requireVersion7(_ option: String) throws(Problem) {
+        guard let features = store.features, !features.isAtLeast(7, 0) else { return }
+        throw Problem(.notSupportedByRedis, "\(option): this Redis (\(features.version)) does not take it; it came with 7.0.")
     }
 }
 
@@ -152,7 +152,10 @@ private struct GroupChange {
             case "id":
                 let text = try reader.string().bytes()
                 do throws(Problem) { position = try text.groupPosition("id") } catch { return error }
-            default: entriesRead = Int64(try reader.integer())
+            default:
+                let count = try reader.integer()
+                guard count >= -1 else { return .body("entries_read is a count, or -1 for unknown", at: "/entries_read") }
+                entriesRead = Int64(count)
             }
             return nil
         }

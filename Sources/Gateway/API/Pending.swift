@@ -118,7 +118,7 @@ extension Call {
 
     private func idsInBody(_ limits: Limits) async throws(Problem) -> [StreamID] {
         guard !request.body.isEmpty else {
-            throw Problem(.invalidRequest, "Name the messages: a body {\"ids\":[\"1709251200000-0\"]}, or ?id=…&id=….")
+            throw Problem(.invalidRequest, "Name the messages in a body: {\"ids\":[\"1709251200000-0\"]}.")
         }
         var ids: [StreamID] = []
         try JSONObject.read(try await jsonBody(limits), ["ids"]) { _, reader throws(JSONError) in

@@ -11,7 +11,8 @@ extension API {
         try await call.refuseBody()
         guard let block = read.block, read.position == .new else { return try await readNow(read) }
         // Whoever waits for the group already was here first; a claim looks on its own account.
-        if read.claimMinIdle == nil && longPoll.isWaitedFor(read.key) {
+        // (With Redis away it is told so at once, instead of queueing up in hope.)
+        if read.claimMinIdle == nil && store.features != nil && longPoll.isWaitedFor(read.key) {
             let call = try ParkedCall(.group(read), block, self, afterLook: false)
             createConsumerSoon(read)
             return call.response

@@ -6,14 +6,9 @@ extension ServerFeatures {
     /// Since 7.2 XREADGROUP creates its consumer also when it finds nothing.
     var emptyReadCreatesConsumer: Bool { isAtLeast(7, 2) }
 
-    fileprivate func isAtLeast(_ major: Int, _ minor: Int) -> Bool {
+    func isAtLeast(_ major: Int, _ minor: Int) -> Bool {
         let parts = version.split(separator: ".").compactMap { Int($0) }
         guard parts.count >= 2 else { return false }
         return (parts[0], parts[1]) >= (major, minor)
     }
-}
-
-extension ServerFeatures {
-    /// Since 7.0 groups count the entries they have read, and tell their lag.
-    var countsEntriesRead: Bool { isAtLeast(7, 0) }
 }

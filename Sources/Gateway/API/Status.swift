@@ -47,19 +47,23 @@ extension API {
     }
 
     private func writeRedis(to body: ByteBuffer) {
-        guard let features = store.features else { return body.append(literal: "{\"connected\":false}") }
-        body.append(literal: "{\"connected\":true,\"product\":")
-        body.appendJSON(features.product)
-        body.append(literal: ",\"version\":")
-        body.appendJSON(features.version)
-        body.append(literal: ",\"topology\":")
-        body.appendJSON(features.mode)
+        let features = store.features
+        body.append(literal: features == nil ? "{\"connected\":false" : "{\"connected\":true")
+        let words: [(StaticString, String?)] = [
+            ("product", features?.product), ("version", features?.version), ("topology", features?.mode),
+        ]
+        for (name, word) in words {
+            body.append(literal: ",\"")
+            body.append(literal: name)
+            body.append(literal: "\":")
+            if let word { body.appendJSON(word) } else { body.append(literal: "null") }
+        }
         body.append(literal: ",\"tracking\":")
-        body.append(features.tracking ? "true" : "false")
+        body.append(features.map { $0.tracking ? "true" : "false" } ?? "null")
         body.append(literal: ",\"embedded\":")
         body.append(config.redis == nil ? "true" : "false")
         body.append(literal: ",\"warnings\":[")
-        for (index, warning) in features.warnings.enumerated() {
+        for (index, warning) in (features?.warnings ?? []).enumerated() {
             if index > 0 { body.append(UInt8(ascii: ",")) }
             body.appendJSON(warning)
         }

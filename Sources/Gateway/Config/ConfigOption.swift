@@ -106,7 +106,7 @@ struct ConfigOption: Sendable {
     static let redis: [ConfigOption] = [
         ConfigOption(
             key: "redis", shape: "URL",
-            help: "Redis or Valkey to use (redis://, rediss://, unix://). Without it a private redis-server is started.",
+            help: "Redis or Valkey to use (redis://, unix://). Without it a private redis-server is started.",
             show: { $0.redis.map { quoted(RedisURL.masked($0)) } ?? "null" },
             set: { (node, config) throws(ConfigProblem) in config.redis = node.isNull ? nil : try RedisURL.checked(node) }),
         .duration("redis_timeout_ms", \.limits.redisTimeout, "How long Redis may take to answer a command."),
@@ -170,10 +170,10 @@ extension Duration {
 enum RedisURL {
     static func checked(_ node: ConfigNode) throws(ConfigProblem) -> String {
         let url = try node.text("a URL")
-        let schemes = ["redis://", "rediss://", "unix://"]
+        let schemes = ["redis://", "unix://"]
         guard let scheme = schemes.first(where: { url.hasPrefix($0) }), url.utf8.count > scheme.utf8.count else {
             // Not quoted: a mistyped URL may hold a password.
-            throw node.problem("expected a URL as redis://127.0.0.1:6379, rediss://host:6379 or unix:///path")
+            throw node.problem("expected a URL as redis://127.0.0.1:6379 or unix:///path")
         }
         return url
     }
