@@ -91,11 +91,15 @@ extension WaitHomeSimulation {
 
     /// XGROUP SETID, back by a few, heard or not.
     private func move(_ stream: Int, _ group: Int) {
+        guard redis.streams[stream].groups[group].exists else { return }
         redis.streams[stream].groups[group].cursor = max(0, redis.streams[stream].groups[group].cursor - pick(3))
         renew(stream, group)
     }
 
+    /// XGROUP DESTROY, and CREATE before long. One that is destroyed already must not be made anew twice: the
+    /// second time, perhaps unheard, would come after the end has begun.
     private func destroy(_ stream: Int, _ group: Int) {
+        guard redis.streams[stream].groups[group].exists else { return }
         redis.streams[stream].groups[group].exists = false
         renew(stream, group)
         after(.milliseconds(pick(50))) { [unowned self] in
