@@ -81,7 +81,7 @@ final class LongPoll {
 
     /// Queues up; for whoever is suspended on `Waiter.next`. Every waiter must `leave` or report that it
     /// found something.
-    func park(_ key: WaitKey, claims: Bool, until deadline: EventLoop.Instant?) throws(Problem) -> Waiter {
+    func park(_ key: WaitKey, claims: Duration?, until deadline: EventLoop.Instant?) throws(Problem) -> Waiter {
         let waiter = try newWaiter(key)
         enter(waiter, claims: claims, until: deadline)
         return waiter
@@ -100,7 +100,7 @@ final class LongPoll {
     }
 
     /// Queues up. The first word may come before this returns.
-    func enter(_ waiter: Waiter, claims: Bool, until deadline: EventLoop.Instant?) {
+    func enter(_ waiter: Waiter, claims: Duration?, until deadline: EventLoop.Instant?) {
         counters.parked += 1
         let end = isDraining ? loop.now : deadline
         let last: Waiter.Signal = isDraining ? .draining : .expired
