@@ -73,10 +73,10 @@ struct WaitHomeClaimTests {
         #expect(bench.send(.leave(waiter(3))).isEmpty)
         bench.now = due
         #expect(bench.send(.timer(HomeBench.key)).looks == [4])
-        _ = bench.send(.leave(waiter(4)))
-        bench.settle(bench.answer(4, .nothing)) { _ in .nothing }
-        bench.now += .milliseconds(200)
-        #expect(bench.send(.timer(HomeBench.key)).looks == [2])
+        _ = bench.answer(4, .nothing, claimDue: bench.now + .milliseconds(800))
+        #expect(bench.send(.leave(waiter(4))).isEmpty)
+        bench.now += .milliseconds(800)
+        #expect(bench.send(.timer(HomeBench.key)).looks == [5])
     }
 
     @Test func `claimants of several thresholds cost no more looks than one claimant`() {
@@ -92,6 +92,7 @@ struct WaitHomeClaimTests {
         #expect(bench.send(.timer(HomeBench.key)).looks == [1])
         let due = bench.now + .milliseconds(800)
         #expect(bench.answer(1, .nothing, claimDue: due).wakes == [due])
+        bench.now += .milliseconds(10)
         let asked = bench.join(2, claims: .seconds(60))
         let more = asked + asked.looks.flatMap { bench.answer($0, .nothing, claimDue: due) }
         #expect(asked.looks == [1], "The newcomer's doubt.")
@@ -111,6 +112,7 @@ struct WaitHomeClaimTests {
         bench.now += .milliseconds(100)
         #expect(bench.send(.nudged(HomeBench.key)).looks == [1])
         _ = bench.answer(1, .nothing)
+        bench.now += .milliseconds(10)
         #expect(bench.send(.leave(waiter(1))).isEmpty)
         #expect(bench.send(.nudged(HomeBench.key)).looks == [2])
         _ = bench.answer(2, .nothing, claimDue: bench.now + .seconds(60))
