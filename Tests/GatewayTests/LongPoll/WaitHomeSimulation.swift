@@ -165,7 +165,7 @@ final class WaitHomeSimulation {
                 if sabotage == .forgetsWakes { break }
                 performed.append((place, {
                     self.after(instant - self.now, place: place) {
-                        self.causes += 1
+                        self.causes += self.shape.claims ? 2 : 1  // A look and a claim may fall due together.
                         self.send(home, .timer(key))
                     }
                 }))
