@@ -101,7 +101,7 @@ final class SinkRig {
     }
 
     /// The sum of one of the sink's metrics over its labels that contain `label`.
-    func metric(_ name: String, _ label: String = "", _ gateway: GatewayProcess) throws -> Int {
+    func metric(_ name: String, _ gateway: GatewayProcess, _ label: String = "") throws -> Int {
         let lines = try TestClient(port: gateway.port).get("/metrics").text.split(separator: "\n")
         return lines.filter { $0.hasPrefix("\(name){") && $0.contains(label) }
             .reduce(0) { $0 + (Int($1.split(separator: " ").last ?? "") ?? 0) }

@@ -4,7 +4,7 @@
 import Support
 import Testing
 
-@Suite struct SinkOutcomeTests {
+@Suite struct SinkAnswerTests {
     /// Answers by the message's field `do`: words, one an attempt, the last for all that follow.
     @Sendable private static func obey(_ delivery: Receiver.Delivery) -> Receiver.Answer {
         let words = (delivery.json["fields"]["do"].string ?? "").split(separator: " ")
@@ -45,12 +45,12 @@ import Testing
     ]
 
     @Test func `every message ends in a 2xx or in exactly one dead letter, whatever the receiver answers`() throws {
-        let rig = try SinkRig([:], SinkOutcomeTests.obey)
+        let rig = try SinkRig([:], SinkAnswerTests.obey)
         let gateway = try rig.newGateway()
-        let ids = try SinkOutcomeTests.courses.map { try rig.add($0.script) }
+        let ids = try SinkAnswerTests.courses.map { try rig.add($0.script) }
         try rig.waitUntilSettled()
         let letters = try rig.deadLetters(gateway)
-        for (course, id) in zip(SinkOutcomeTests.courses, ids) {
+        for (course, id) in zip(SinkAnswerTests.courses, ids) {
             let deliveries = rig.receiver.deliveries(of: id)
             // libcurl itself sends again what a reused connection lost before a byte came back (SINKS.md §5).
             var attempts: [Int] = []
@@ -95,7 +95,7 @@ import Testing
         }
         let gateway = try rig.newGateway()
         let first = try rig.add("wait")
-        try waitUntil("it was asked to wait") { try rig.metric("sluice_sink_state", "backing_off", gateway) == 1 }
+        try waitUntil("it was asked to wait") { try rig.metric("sluice_sink_state", gateway, "backing_off") == 1 }
         let others = try rig.add(count: 3)
         try rig.waitUntilSettled()
         let deliveries = rig.receiver.deliveries
@@ -111,7 +111,7 @@ import Testing
         try rig.add()
         try rig.waitUntilSettled()
         let id = try rig.add("gone")
-        try waitUntil("it is disabled") { try rig.metric("sluice_sink_state", "disabled", gateway) == 1 }
+        try waitUntil("it is disabled") { try rig.metric("sluice_sink_state", gateway, "disabled") == 1 }
         try waitUntil("the message is handed back") { try rig.holder(of: id)?.consumer == "unowned" }
         #expect(try rig.holder(of: id)?.deliveries == 0)
         let later = try rig.add()
