@@ -79,7 +79,7 @@ import Testing
         let rig = try SinkRig(["retry": "{base_ms: 300, factor: 2, max_deliveries: 5}"]) { $0.number < 3 ? .status(500) : .hold }
         let gateway = try rig.newGateway()
         let id = try rig.add()
-        try waitUntil("the third attempt is there") { rig.receiver.deliveries.count == 3 }
+        try rig.wait("the third attempt is there") { rig.receiver.deliveries.count == 3 }
         #expect(try rig.pending() == 1)
         let times = rig.receiver.deliveries.map(\.time)
         #expect(times[1] - times[0] >= .milliseconds(300) && times[2] - times[1] >= .milliseconds(600))
@@ -95,7 +95,7 @@ import Testing
         }
         let gateway = try rig.newGateway()
         let first = try rig.add("wait")
-        try waitUntil("it was asked to wait") { try rig.metric("sluice_sink_state", gateway, "backing_off") == 1 }
+        try rig.wait("it was asked to wait") { try rig.metric("sluice_sink_state", gateway, "backing_off") == 1 }
         let others = try rig.add(count: 3)
         try rig.waitUntilSettled()
         let deliveries = rig.receiver.deliveries
@@ -111,8 +111,8 @@ import Testing
         try rig.add()
         try rig.waitUntilSettled()
         let id = try rig.add("gone")
-        try waitUntil("it is disabled") { try rig.metric("sluice_sink_state", gateway, "disabled") == 1 }
-        try waitUntil("the message is handed back") { try rig.holder(of: id)?.consumer == "unowned" }
+        try rig.wait("it is disabled") { try rig.metric("sluice_sink_state", gateway, "disabled") == 1 }
+        try rig.wait("the message is handed back") { try rig.holder(of: id)?.consumer == "unowned" }
         #expect(try rig.holder(of: id)?.deliveries == 0)
         let later = try rig.add()
         #expect(gateway.log.contains("410"))
@@ -126,7 +126,7 @@ import Testing
         let rig = try SinkRig(["allow_networks": "[10.0.0.0/8]", "retry": "{base_ms: 10, max_ms: 10, max_deliveries: 2}"])
         let gateway = try rig.newGateway()
         let id = try rig.add()
-        try waitUntil("it is a dead letter") { try rig.deadLetters(gateway)[id] != nil }
+        try rig.wait("it is a dead letter") { try rig.deadLetters(gateway)[id] != nil }
         let letter = try rig.deadLetters(gateway)[id] ?? .null
         #expect(letter["reason"].string == "max_retries_exceeded" && letter["last_status"].string == "")
         #expect(letter["last_error"].string?.contains("127.0.0.1") == true, "\(letter)")

@@ -10,10 +10,10 @@ import Testing
         let rig = try SinkRig { $0.number == 1 ? .hold : .status(200) }
         let first = try rig.newGateway()
         let id = try rig.add()
-        try waitUntil("it is in flight") { rig.receiver.deliveries.count == 1 }
+        try rig.wait("it is in flight") { rig.receiver.deliveries.count == 1 }
         first.send(SIGSTOP)  // It does not see the answer.
         rig.receiver.release()
-        try waitUntil("the receiver has answered") { rig.receiver.confirmed.contains(id) }
+        try rig.wait("the receiver has answered") { rig.receiver.confirmed.contains(id) }
         first.kill()
         #expect(try rig.pending() == 1)
         let second = try rig.newGateway()
@@ -33,7 +33,7 @@ import Testing
             let gateway = try rig.newGateway()
             let before = rig.receiver.deliveries.count
             for _ in 0..<6 { ids.append(try rig.add(Bool.random(using: &random) ? "400" : "500")) }
-            try waitUntil("it is at work") { rig.receiver.deliveries.count > before }
+            try rig.wait("it is at work") { rig.receiver.deliveries.count > before }
             poll(nil, 0, Int32.random(in: 0...40, using: &random))  // A moment by the seed.
             gateway.kill()
         }
@@ -49,7 +49,7 @@ import Testing
         let rig = try SinkRig { $0.attempt == 1 ? .hold : .status(200) }
         let first = try rig.newGateway()
         let ids = try rig.add(count: 5)
-        try waitUntil("one is in flight") { rig.receiver.deliveries.count >= 5 }
+        try rig.wait("one is in flight") { rig.receiver.deliveries.count >= 5 }
         let second = try rig.newGateway()
         let killed = ContinuousClock.now
         first.kill()
@@ -64,10 +64,10 @@ import Testing
         let rig = try SinkRig(["retry": "{base_ms: 2500, jitter: 0, max_deliveries: 3}"]) { .status($0.number == 1 ? 500 : 200) }
         let first = try rig.newGateway()
         let id = try rig.add()
-        try waitUntil("its retry is written down") { try rig.isScheduled(id) }
+        try rig.wait("its retry is written down") { try rig.isScheduled(id) }
         first.kill()
         let second = try rig.newGateway()
-        try waitUntil("it is tried again") { rig.receiver.deliveries.count == 2 }
+        try rig.wait("it is tried again") { rig.receiver.deliveries.count == 2 }
         let deliveries = rig.receiver.deliveries
         let delay = deliveries[1].time - deliveries[0].time
         #expect(delay >= .milliseconds(2500) && delay < .milliseconds(4500), "\(delay)")
@@ -84,16 +84,16 @@ import Testing
         let gateway = try rig.newGateway()
         let landing = try rig.add(count: 5)
         let stuck = try (0..<5).map { _ in try rig.add("stuck") }
-        try waitUntil("all are in flight") { rig.receiver.deliveries.count == 10 }
+        try rig.wait("all are in flight") { rig.receiver.deliveries.count == 10 }
         let begin = ContinuousClock.now
         gateway.send(SIGTERM)
         let later = try rig.add(count: 2)
-        try waitUntil("it drains") { gateway.log.contains("Shutting down") }
+        try rig.wait("it drains") { gateway.log.contains("Shutting down") }
         rig.receiver.release()
         #expect(gateway.waitForEnd(atMost: .seconds(30)) == 0, "\(gateway.log)")
         #expect(ContinuousClock.now - begin < .seconds(5))
         #expect(Set(landing).isSubset(of: rig.receiver.confirmed))
-        #expect(try rig.pending() == 5)
+        #expect(try rig.pending() == 5, "\(gateway.log)")
         for id in stuck {
             let holder = try rig.holder(of: id)
             #expect(holder?.consumer == "unowned" && holder?.deliveries == 1)
@@ -113,16 +113,16 @@ import Testing
         let first = try rig.newGateway()
         let flying = try rig.add(count: 4)
         let waiting = try (0..<4).map { _ in try rig.add("500") }
-        try waitUntil("half is in flight, half waits") {
+        try rig.wait("half is in flight, half waits") {
             try rig.receiver.deliveries.count == 8 && waiting.allSatisfy { try rig.isScheduled($0) }
         }
         first.send(SIGSTOP)
         let second = try rig.newGateway()
-        try waitUntil("the second has delivered all") { Set(flying + waiting).isSubset(of: rig.receiver.confirmed) }
+        try rig.wait("the second has delivered all") { Set(flying + waiting).isSubset(of: rig.receiver.confirmed) }
         try rig.waitUntilSettled()
         first.send(SIGCONT)
         let last = try rig.add(count: 20)  // Both are at work again.
-        try waitUntil("the first knows") { try rig.metric("sluice_sink_held", first) == 0 }
+        try rig.wait("the first knows") { try rig.metric("sluice_sink_held", first) == 0 }
         try rig.waitUntilSettled()
         for id in flying + waiting {
             let deliveries = rig.receiver.deliveries(of: id)

@@ -12,10 +12,10 @@ import Testing
         let gateway = try rig.newGateway()
         var ids = try rig.add(count: 10)
         for _ in 0..<3 { ids.append(try rig.add("held")) }
-        try waitUntil("all are in flight, or wait") { rig.receiver.deliveries.count >= 13 }
+        try rig.wait("all are in flight, or wait") { rig.receiver.deliveries.count >= 13 }
         rig.redis.end()
         rig.receiver.release()  // Their acknowledgements have nowhere to go.
-        try waitUntil("the gateway notices") { try TestClient(port: gateway.port).get("/readyz").status == 503 }
+        try rig.wait("the gateway notices") { try TestClient(port: gateway.port).get("/readyz").status == 503 }
         try rig.redis.start()
         ids += try rig.add(count: 10)
         try rig.waitUntilSettled()
@@ -36,7 +36,7 @@ import Testing
         // The group alone: nothing is delivered twice, and nothing left out.
         try rig.redis.transaction([["XGROUP", "DESTROY", SinkRig.stream, SinkRig.group], ["XADD", SinkRig.stream, "*", "do", "200"]])
         ids += try rig.add(count: 1)
-        try waitUntil("all are delivered") { rig.receiver.deliveries.count == 3 + 3 + 2 }
+        try rig.wait("all are delivered") { rig.receiver.deliveries.count == 3 + 3 + 2 }
         try rig.waitUntilSettled()
         try rig.expectPromise(ids, gateway)
     }
@@ -45,11 +45,11 @@ import Testing
         let rig = try SinkRig(["retry": "{base_ms: 1500, jitter: 0}"]) { _ in .status(500) }
         var gateway = try rig.newGateway()
         let id = try rig.add()
-        try waitUntil("its retry is written down") { try rig.isScheduled(id) }
+        try rig.wait("its retry is written down") { try rig.isScheduled(id) }
         if afterCrash { gateway.kill() }
         try rig.redis.run("XTRIM", SinkRig.stream, "MAXLEN", "0")
         if afterCrash { gateway = try rig.newGateway() }
-        try waitUntil("it is a dead letter") { try rig.deadLetters(gateway)[id] != nil }
+        try rig.wait("it is a dead letter") { try rig.deadLetters(gateway)[id] != nil }
         let letter = try rig.deadLetters(gateway)[id] ?? .null
         #expect(letter["reason"].string == "trimmed" && letter["original_data"].string == "null", "\(letter)")
         #expect(letter["original_id"].string == id && letter["attempts"].string == "1" && letter.members.count == 10)
@@ -64,7 +64,7 @@ import Testing
         try rig.waitUntilSettled()
         rig.receiver.stop()
         ids += try rig.add(count: 30)
-        try waitUntil("attempts fail") { try rig.metric("sluice_sink_retries_total", gateway) > 40 }
+        try rig.wait("attempts fail") { try rig.metric("sluice_sink_retries_total", gateway) > 40 }
         #expect(try rig.pending() > 0)
         try rig.receiver.start()
         try rig.waitUntilSettled()

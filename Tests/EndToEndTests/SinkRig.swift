@@ -14,6 +14,7 @@ final class SinkRig {
     let redis: RedisServerProcess
     let receiver: Receiver
     private let configuration: String
+    private var gateways: [GatewayProcess] = []
 
     /// - Parameters:
     ///   - keys: of the sink, in YAML, besides or instead of the short times that tests like.
@@ -38,7 +39,24 @@ final class SinkRig {
     deinit { receiver.stop() }
 
     func newGateway() throws -> GatewayProcess {
-        try GatewayProcess(["--redis", "unix://\(redis.directory)/redis.sock", "--loops", "1"], configuration: configuration)
+        let gateway = try GatewayProcess(
+            ["--redis", "unix://\(redis.directory)/redis.sock", "--loops", "1", "--log-level", "debug"], configuration: configuration)
+        gateways.append(gateway)
+        return gateway
+    }
+
+    /// As `waitUntil`; when it does not come to pass, the error holds what the gateways said last.
+    func wait(_ what: String, atMost limit: Duration = .seconds(15), _ condition: () throws -> Bool) throws {
+        do {
+            try waitUntil(what, atMost: limit, condition)
+        } catch let error as Impatience {
+            Issue.record("\(what): \(logs)")
+            throw error
+        }
+    }
+
+    private var logs: String {
+        gateways.suffix(2).map { $0.log.split(separator: "\n").suffix(20).joined(separator: "\n") }.joined(separator: "\n\n")
     }
 
     // MARK: The stream
@@ -83,7 +101,7 @@ final class SinkRig {
     }
 
     func waitUntilSettled(atMost limit: Duration = .seconds(15)) throws {
-        try waitUntil("every message is acknowledged", atMost: limit) { try isRead() && pending() == 0 }
+        try wait("every message is acknowledged", atMost: limit) { try isRead() && pending() == 0 }
     }
 
     // MARK: What became of it

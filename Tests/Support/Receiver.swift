@@ -149,6 +149,8 @@ package final class Receiver: Sendable {
                     if connection >= 0 { Glibc.close(connection) }
                     break
                 }
+                // A connection that a process of the test inherits would not close with us.
+                _ = fcntl(connection, F_SETFD, FD_CLOEXEC)
                 Thread.detachNewThread { [weak self] in ReceiverConnection(connection).run { self } }
             }
             Glibc.close(listener)
