@@ -44,7 +44,6 @@ struct Sink: ParsableCommand {
             group: g
             start: earliest
             url: \(url)
-            format: raw:data
             concurrency: \(concurrency)
             allow_networks: [127.0.0.0/8]
 

@@ -1,0 +1,134 @@
+// Gateways that die, stop and leave in the middle of a sink's work (SINKS.md §3): what they held ends all the same,
+// with the same webhook-id, its attempts counted and its backoff kept.
+
+import Glibc
+import Support
+import Testing
+
+@Suite struct SinkCrashTests {
+    @Test func `a 2xx that no acknowledgement followed is delivered again, under the same webhook-id`() throws {
+        let rig = try SinkRig { $0.number == 1 ? .hold : .status(200) }
+        let first = try rig.newGateway()
+        let id = try rig.add()
+        try rig.wait("it is in flight") { rig.receiver.deliveries.count == 1 }
+        first.send(SIGSTOP)  // It does not see the answer.
+        rig.receiver.release()
+        try rig.wait("the receiver has answered") { rig.receiver.confirmed.contains(id) }
+        first.kill()
+        #expect(try rig.pending() == 1)
+        let second = try rig.newGateway()
+        try rig.waitUntilSettled()
+        #expect(rig.receiver.deliveries.map(\.attempt) == [1, 2])
+        #expect(try rig.metric("sluice_sink_takeovers_total", second) == 1)
+        try rig.expectPromise([id], second)
+    }
+
+    @Test func `a kill -9 at any moment around a dead letter leaves exactly one, and nothing pending`() throws {
+        let rig = try SinkRig(["retry": "{base_ms: 20, max_ms: 20, max_deliveries: 2}"]) {
+            .status($0.json["fields"]["do"] == "400" ? 400 : 500)
+        }
+        var random = SeededRandom()
+        var ids: [String] = []
+        for _ in 0..<8 {
+            let gateway = try rig.newGateway()
+            let before = rig.receiver.deliveries.count
+            for _ in 0..<6 { ids.append(try rig.add(Bool.random(using: &random) ? "400" : "500")) }
+            try rig.wait("it is at work") { rig.receiver.deliveries.count > before }
+            poll(nil, 0, Int32.random(in: 0...40, using: &random))  // A moment by the seed.
+            gateway.kill()
+        }
+        let last = try rig.newGateway()
+        try rig.waitUntilSettled()
+        let letters = try rig.deadLetters(last)  // Fails where there are two of one.
+        #expect(Set(letters.keys) == Set(ids), "\(random.note)")
+        #expect(rig.receiver.deliveries.allSatisfy { $0.attempt <= 2 }, "\(random.note)")
+        try rig.expectPromise(ids, last, random.note)
+    }
+
+    @Test func `another replica takes over within the lease`() throws {
+        let rig = try SinkRig { $0.attempt == 1 ? .hold : .status(200) }
+        let first = try rig.newGateway()
+        let ids = try rig.add(count: 5)
+        try rig.wait("one is in flight") { rig.receiver.deliveries.count >= 5 }
+        let second = try rig.newGateway()
+        let killed = ContinuousClock.now
+        first.kill()
+        try rig.waitUntilSettled()
+        // The lease, a quarter of it (with its jitter) until somebody looks, and room for a busy machine.
+        #expect(ContinuousClock.now - killed < .milliseconds(1000 + 300 + 1500))
+        for id in ids { #expect(rig.receiver.deliveries(of: id).map(\.attempt) == [1, 2]) }
+        try rig.expectPromise(ids, second)
+    }
+
+    @Test func `a crash neither resets nor skips a backoff`() throws {
+        let rig = try SinkRig(["retry": "{base_ms: 2500, jitter: 0, max_deliveries: 3}"]) { .status($0.number == 1 ? 500 : 200) }
+        let first = try rig.newGateway()
+        let id = try rig.add()
+        try rig.wait("its retry is written down") { try rig.isScheduled(id) }
+        first.kill()
+        let second = try rig.newGateway()
+        try rig.wait("it is tried again") { rig.receiver.deliveries.count == 2 }
+        let deliveries = rig.receiver.deliveries
+        let delay = deliveries[1].time - deliveries[0].time
+        #expect(delay >= .milliseconds(2500) && delay < .milliseconds(4500), "\(delay)")
+        try rig.waitUntilSettled()
+        #expect(deliveries.map(\.attempt) == [1, 2])
+        try rig.expectPromise([id], second)
+    }
+
+    @Test func `SIGTERM lets land what is in flight, hands the rest back, and ends with 0`() throws {
+        // Every second message is never answered.
+        let rig = try SinkRig(["concurrency": "10", "timeout_ms": "2000", "lease_ms": "60000", "retry": "{base_ms: 1000}"]) {
+            $0.attempt > 1 ? .status(200) : $0.json["fields"]["do"] == "stuck" ? .stuckBody : .hold
+        }
+        let gateway = try rig.newGateway()
+        let landing = try rig.add(count: 5)
+        let stuck = try (0..<5).map { _ in try rig.add("stuck") }
+        try rig.wait("all are in flight") { rig.receiver.deliveries.count == 10 }
+        let begin = ContinuousClock.now
+        gateway.send(SIGTERM)
+        let later = try rig.add(count: 2)
+        try rig.wait("it drains") { gateway.log.contains("Shutting down") }
+        rig.receiver.release()
+        #expect(gateway.waitForEnd(atMost: .seconds(30)) == 0, "\(gateway.log)")
+        #expect(ContinuousClock.now - begin < .seconds(5))
+        #expect(Set(landing).isSubset(of: rig.receiver.confirmed))
+        #expect(try rig.pending() == 5, "\(gateway.log)")
+        for id in stuck {
+            let holder = try rig.holder(of: id)
+            #expect(holder?.consumer == "unowned" && holder?.deliveries == 1)
+        }
+        #expect(later.allSatisfy { rig.receiver.deliveries(of: $0).isEmpty })
+        // What was handed back waits for no lease, only for its own backoff.
+        let next = try rig.newGateway()
+        try rig.waitUntilSettled()
+        #expect(stuck.allSatisfy { rig.receiver.deliveries(of: $0).map(\.attempt) == [1, 2] })
+        try rig.expectPromise(landing + stuck + later, next)
+    }
+
+    @Test func `what a stopped gateway finds taken over when it goes on, it leaves alone`() throws {
+        let rig = try SinkRig(["retry": "{base_ms: 1500, jitter: 0, max_deliveries: 9}"]) {
+            $0.json["fields"]["do"] == "500" && $0.number == 1 ? .status(500) : $0.attempt == 1 ? .hold : .status(200)
+        }
+        let first = try rig.newGateway()
+        let flying = try rig.add(count: 4)
+        let waiting = try (0..<4).map { _ in try rig.add("500") }
+        try rig.wait("half is in flight, half waits") {
+            try rig.receiver.deliveries.count == 8 && waiting.allSatisfy { try rig.isScheduled($0) }
+        }
+        first.send(SIGSTOP)
+        let second = try rig.newGateway()
+        try rig.wait("the second has delivered all") { Set(flying + waiting).isSubset(of: rig.receiver.confirmed) }
+        try rig.waitUntilSettled()
+        first.send(SIGCONT)
+        let last = try rig.add(count: 20)  // Both are at work again.
+        try rig.wait("the first knows") { try rig.metric("sluice_sink_held", first) == 0 }
+        try rig.waitUntilSettled()
+        for id in flying + waiting {
+            let deliveries = rig.receiver.deliveries(of: id)
+            #expect(deliveries.count <= 3 && deliveries.allSatisfy { $0.attempt <= 2 }, "\(deliveries.map(\.attempt))")
+        }
+        #expect(try rig.deadLetters(second).isEmpty)
+        try rig.expectPromise(flying + waiting + last, second)
+    }
+}

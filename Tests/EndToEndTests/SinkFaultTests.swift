@@ -1,0 +1,139 @@
+// Redis and the receiver come and go under a sink; and a run in which everything does, by a seed.
+
+import Glibc
+import Support
+import Testing
+
+@Suite struct SinkFaultTests {
+    @Test func `Redis is killed and comes back under a running sink, and nothing is lost`() throws {
+        let rig = try SinkRig(redisOptions: ["--appendonly", "yes", "--appendfsync", "always"]) {
+            $0.json["fields"]["do"] == "held" && $0.number == 1 ? .hold : .status($0.number == 1 ? 500 : 200)
+        }
+        let gateway = try rig.newGateway()
+        var ids = try rig.add(count: 10)
+        for _ in 0..<3 { ids.append(try rig.add("held")) }
+        try rig.wait("all are in flight, or wait") { rig.receiver.deliveries.count >= 13 }
+        rig.redis.end()
+        rig.receiver.release()  // Their acknowledgements have nowhere to go.
+        try rig.wait("the gateway notices") { try TestClient(port: gateway.port).get("/readyz").status == 503 }
+        try rig.redis.start()
+        ids += try rig.add(count: 10)
+        try rig.waitUntilSettled()
+        try rig.expectPromise(ids, gateway)
+        #expect(try rig.deadLetters(gateway).isEmpty)
+    }
+
+    @Test func `after FLUSHALL the group is created again, and what is added then is delivered`() throws {
+        let rig = try SinkRig()
+        let gateway = try rig.newGateway()
+        var ids = try rig.add(count: 3)
+        try rig.waitUntilSettled()
+        try rig.redis.run("FLUSHALL")
+        ids = try rig.add(count: 3)
+        try rig.waitUntilSettled()
+        #expect(try rig.metric("sluice_sink_groups_created_again_total", gateway) == 1)
+        try rig.expectPromise(ids, gateway)
+        // The group alone: nothing is delivered twice, and nothing left out.
+        try rig.redis.transaction([["XGROUP", "DESTROY", SinkRig.stream, SinkRig.group], ["XADD", SinkRig.stream, "*", "do", "200"]])
+        ids += try rig.add(count: 1)
+        try rig.wait("all are delivered") { rig.receiver.deliveries.count == 3 + 3 + 2 }
+        try rig.waitUntilSettled()
+        try rig.expectPromise(ids, gateway)
+    }
+
+    @Test(arguments: [false, true]) func `what is trimmed while it waits is a dead letter without data`(afterCrash: Bool) throws {
+        let rig = try SinkRig(["retry": "{base_ms: 1500, jitter: 0}"]) { _ in .status(500) }
+        var gateway = try rig.newGateway()
+        let id = try rig.add()
+        try rig.wait("its retry is written down") { try rig.isScheduled(id) }
+        if afterCrash { gateway.kill() }
+        try rig.redis.run("XTRIM", SinkRig.stream, "MAXLEN", "0")
+        if afterCrash { gateway = try rig.newGateway() }
+        try rig.wait("it is a dead letter") { try rig.deadLetters(gateway)[id] != nil }
+        let letter = try rig.deadLetters(gateway)[id] ?? .null
+        #expect(letter["reason"].string == "trimmed" && letter["original_data"].string == "null", "\(letter)")
+        #expect(letter["original_id"].string == id && letter["attempts"].string == "1" && letter.members.count == 10)
+        #expect(try rig.pending() == 0)
+        #expect(rig.receiver.deliveries.count == 1)
+    }
+
+    @Test func `a receiver that is away for a while gets everything`() throws {
+        let rig = try SinkRig(["retry": "{base_ms: 100, factor: 1.5, max_ms: 300, max_deliveries: 100}"])
+        let gateway = try rig.newGateway()
+        var ids = try rig.add(count: 5)
+        try rig.waitUntilSettled()
+        rig.receiver.stop()
+        ids += try rig.add(count: 30)
+        try rig.wait("attempts fail") { try rig.metric("sluice_sink_retries_total", gateway) > 40 }
+        #expect(try rig.pending() > 0)
+        try rig.receiver.start()
+        try rig.waitUntilSettled()
+        try rig.expectPromise(ids, gateway)
+        #expect(try rig.deadLetters(gateway).isEmpty)
+    }
+
+    /// Eight seconds of it: two replicas that are killed, stopped, ended and started again, a Redis that is
+    /// killed, and a receiver that answers anything. Then all calms down, and the books are read.
+    @Test func `whatever happens, every message has its 2xx or its one dead letter`() throws {
+        let seed = SeededRandom()
+        let rig = try SinkRig(
+            ["concurrency": "8", "retry": "{base_ms: 30, max_ms: 200, max_deliveries: 4}"],
+            redisOptions: ["--appendonly", "yes", "--appendfsync", "always"]
+        ) { delivery in
+            var random = SeededRandom(seed: seed.seed ^ UInt64(delivery.number) &* 0x1000_0000_01B3 ^ delivery.message.hashOfBytes)
+            return SinkFaultTests.answer(&random)
+        }
+        var random = seed
+        var gateways = [try rig.newGateway(), try rig.newGateway()]
+        var ids: [String] = []
+        let end = ContinuousClock.now + .seconds(8)
+        while ContinuousClock.now < end {
+            ids += try rig.add(count: Int.random(in: 1...8, using: &random))
+            poll(nil, 0, Int32.random(in: 0...80, using: &random))  // A moment by the seed.
+            let place = Int.random(in: 0...1, using: &random)
+            switch Int.random(in: 0..<24, using: &random) {
+            case 0, 1:
+                gateways[place].kill()
+                gateways[place] = try rig.newGateway()
+            case 2:
+                gateways[place].send(SIGSTOP)
+                poll(nil, 0, Int32.random(in: 100...1500, using: &random))
+                gateways[place].send(SIGCONT)
+            case 3:
+                gateways[place].send(SIGTERM)
+                #expect(gateways[place].waitForEnd(atMost: .seconds(30)) == 0, "\(seed.note)")
+                gateways[place] = try rig.newGateway()
+            case 4:
+                rig.redis.end()
+                try rig.redis.start()
+            default: break
+            }
+        }
+        try rig.waitUntilSettled(atMost: .seconds(30))
+        try rig.expectPromise(ids, gateways[0], seed.note)
+        print("\(ids.count) messages, \(rig.receiver.deliveries.count) deliveries, \(try rig.deadLetters(gateways[0]).count) dead letters")
+    }
+
+    private static func answer(_ random: inout SeededRandom) -> Receiver.Answer {
+        switch Int.random(in: 0..<20, using: &random) {
+        case 0: .status(500)
+        case 1: .status(503)
+        case 2: .status(429)
+        case 3: .status(400)
+        case 4: .reset
+        case 5: .close
+        case 6: .cutHead
+        case 7: .slow(.milliseconds(Int.random(in: 1...700, using: &random)))
+        case 8: .status(302)
+        case 9: .stuckBody
+        default: .status(200)
+        }
+    }
+}
+
+extension String {
+    /// The same in every run, as `hashValue` is not (FNV-1a).
+    fileprivate var hashOfBytes: UInt64 {
+        utf8.reduce(0xCBF2_9CE4_8422_2325) { ($0 ^ UInt64($1)) &* 0x0000_0100_0000_01B3 }
+    }
+}
