@@ -11,7 +11,7 @@ public struct HashSlot: Hashable, Sendable {
 
     /// A short string whose slot is this one: put in braces, it makes a key of ours live beside a user's
     /// key, whatever braces that holds itself.
-    public var tag: [UInt8] { HashSlot.tags[Int(number)] }
+    public var tag: [UInt8] { HashSlot.text(HashSlot.tags[Int(number)]) }
 
     private static func hashed(_ key: [UInt8]) -> ArraySlice<UInt8> {
         guard let open = key.firstIndex(of: UInt8(ascii: "{")),
@@ -20,22 +20,24 @@ public struct HashSlot: Hashable, Sendable {
         return key[(open + 1)..<close]
     }
 
-    /// Numbers in decimal cover all slots before 200,000; made once, in a few milliseconds, when first asked.
-    private static let tags: [[UInt8]] = {
-        var tags = [[UInt8]](repeating: [], count: count)
+    /// For each slot the first number that lands there, as text. Numbers below 200,000 cover all slots; made
+    /// once, in a few milliseconds, when first asked. (As arrays of bytes they would take 2 MB.)
+    private static let tags: [UInt32] = {
+        var tags = [UInt32?](repeating: nil, count: count)
         var missing = count
-        var number = 0
+        var number: UInt32 = 0
         while missing > 0 {
-            let tag = Array(String(number, radix: 36).utf8)
-            let slot = Int(crc16(tag[...]) % UInt16(count))
-            if tags[slot].isEmpty {
-                tags[slot] = tag
+            let slot = Int(crc16(text(number)[...]) % UInt16(count))
+            if tags[slot] == nil {
+                tags[slot] = number
                 missing -= 1
             }
             number += 1
         }
-        return tags
+        return tags.map { $0! }
     }()
+
+    private static func text(_ number: UInt32) -> [UInt8] { Array(String(number, radix: 36).utf8) }
 
     private static let table: [UInt16] = (0..<256).map { index in
         (0..<8).reduce(UInt16(index) << 8) { crc, _ in

@@ -24,7 +24,7 @@ struct LongPoll: ParsableCommand {
         for stream in 0..<streams { try link.call("XGROUP", "CREATE", "bench:\(stream)", "g", "$", "MKSTREAM") }
         let sluice = try bench.sluice(options, redis: redis)
         let loop = try EventLoop()
-        let before = ProcessCost.resident(pid: sluice.pid)
+        let before = ProcessCost.anonymous(pid: sluice.pid)
 
         let arrivals = Arrivals(loop)
         let client = try LoadClient(loop, sluice.address, connections: waiters) { number, answer, output in
@@ -73,7 +73,7 @@ struct LongPoll: ParsableCommand {
         let cost = meter.perRequest(1)
         // The figure's own two INFOs are not the waiters'.
         let count = try link.info("stats", "total_commands_processed") - commands - 1
-        let memory = Double(ProcessCost.resident(pid: sluice.pid) - before) / Double(waiters)
+        let memory = Double(ProcessCost.anonymous(pid: sluice.pid) - before) / Double(waiters)
         say("\(waiters) waiters parked on \(streams) streams for \(options.seconds) s")
         say("  Redis commands: \(count), a second: \((Double(count) / options.seconds).rounded(to: 1))")
         say("  Redis connections: \(clients - 1)")

@@ -20,6 +20,14 @@ struct ProcessCost {
         let pages = readFile("/proc/\(pid)/statm").split(separator: " ").dropFirst().first.flatMap { Int($0) } ?? 0
         return pages * sysconf(Int32(_SC_PAGESIZE))
     }
+
+    /// The same without pages of files: the program's own code comes into memory as it is used for the
+    /// first time, whoever uses it.
+    static func anonymous(pid: Int32) -> Int {
+        let fields = readFile("/proc/\(pid)/statm").split(separator: " ").compactMap { Int($0) }
+        guard fields.count > 2 else { return 0 }
+        return (fields[1] - fields[2]) * sysconf(Int32(_SC_PAGESIZE))
+    }
 }
 
 /// CPU of some processes over a stretch of work.
