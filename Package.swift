@@ -65,6 +65,7 @@ let package = Package(
         .target(
             name: "Support", dependencies: ["Net", "HTTP", "Redis", "Gateway", "Crypto"], path: "Tests/Support",
             swiftSettings: rules),
+        .target(name: "CAllocations", path: "Tests/CAllocations"),  // Counts, for the tests that bound it.
         .testTarget(name: "NetTests", dependencies: ["Net"], swiftSettings: rules),
         .testTarget(name: "HTTPTests", dependencies: ["HTTP", "Net"], swiftSettings: rules),
         .testTarget(name: "RedisTests", dependencies: ["Redis", "Net", "Support"], swiftSettings: rules),
@@ -75,7 +76,7 @@ let package = Package(
         .testTarget(
             name: "GatewayTests",
             dependencies: [
-                "Gateway", "HTTP", "Redis", "Webhook", "Net", "Support", "Yams",
+                "Gateway", "HTTP", "Redis", "Webhook", "Net", "Support", "CAllocations", "Yams",
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: rules),

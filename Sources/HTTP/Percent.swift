@@ -27,6 +27,8 @@ public func percentDecode(
 
 /// The same as a fresh array.
 public func percentDecode(_ raw: UnsafeRawBufferPointer, plusIsSpace: Bool = false) throws(HTTPError) -> [UInt8] {
+    // Most hold nothing to decode.
+    guard plusIsSpace || raw.firstPlace(of: UInt8(ascii: "%"), from: 0) != nil else { return Array(raw) }
     var output: [UInt8] = []
     output.reserveCapacity(raw.count)
     var decoder = Percent.Decoder(raw, plusIsSpace: plusIsSpace)
@@ -61,12 +63,13 @@ enum Percent {
     }
 
     /// Compares decoded, allocating nothing. What is malformed equals nothing.
-    static func equals(_ raw: UnsafeRawBufferPointer, _ text: [UInt8], plusIsSpace: Bool = false) -> Bool {
-        text.withUnsafeBytes { equals(raw, $0, plusIsSpace: plusIsSpace) }
-    }
-
-    static func equals(_ raw: UnsafeRawBufferPointer, _ text: UnsafeRawBufferPointer, plusIsSpace: Bool) -> Bool {
+    static func equals(_ raw: UnsafeRawBufferPointer, _ text: UnsafeRawBufferPointer, plusIsSpace: Bool = false) -> Bool {
+        // An escape is longer than what it stands for, so what is of one length has none or differs.
         guard raw.count >= text.count else { return false }
+        guard raw.count > text.count || plusIsSpace else {
+            for index in 0..<raw.count where raw[index] != text[index] || raw[index] == UInt8(ascii: "%") { return false }
+            return true
+        }
         var decoder = Decoder(raw, plusIsSpace: plusIsSpace)
         do throws(HTTPError) {
             for expected in text {

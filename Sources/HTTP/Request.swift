@@ -7,6 +7,8 @@ import Net
 
 public final class Request {
     var head = RequestHead()
+    /// A bit for each field's name; see `nameBit`.
+    @usableFromInline var names: UInt64 = 0
     /// The head's bytes.
     var bytes = UnsafeRawBufferPointer(start: nil, count: 0)
     unowned(unsafe) var connection: HTTPConnection?
@@ -36,7 +38,8 @@ public final class Request {
     func begin(in buffer: ByteBuffer, _ length: Int, _ limits: HTTPLimits) throws(HTTPError) {
         bytes = buffer.bytes.part(0, length)
         try head.parse(bytes, limits)
-        body.begin(head, in: buffer, at: length, limits)
+        names = head.names
+        body.begin(head.contentLength, isChunked: head.flags.contains(.chunked), in: buffer, at: length, limits)
     }
 
     /// Its bytes are gone after this.
@@ -95,7 +98,11 @@ public final class Request {
     // MARK: Header fields
 
     /// The first field of that name, without surrounding blanks; nil when there is none. `name` in lower case.
-    public func header(_ name: StaticString) -> UnsafeRawBufferPointer? {
+    @inlinable public func header(_ name: StaticString) -> UnsafeRawBufferPointer? {
+        mayHave(name) ? find(name) : nil
+    }
+
+    @usableFromInline func find(_ name: StaticString) -> UnsafeRawBufferPointer? {
         let count = name.utf8CodeUnitCount
         for field in head.fields where Int(field.nameEnd &- field.nameStart) == count {
             if ASCII.equals(bytes.part(Int(field.nameStart), Int(field.nameEnd)), lower: name) {
@@ -107,10 +114,23 @@ public final class Request {
 
     /// How many fields have that name.
     public func headerCount(_ name: StaticString) -> Int {
+        guard mayHave(name) else { return 0 }
         var found = 0
         for field in head.fields
         where ASCII.equals(bytes.part(Int(field.nameStart), Int(field.nameEnd)), lower: name) { found += 1 }
         return found
+    }
+
+    /// False when no field has that name: most lookups are for fields that are not there, and end here. Of a
+    /// literal the compiler knows the bit.
+    @inlinable @inline(__always) func mayHave(_ name: StaticString) -> Bool {
+        let count = name.utf8CodeUnitCount
+        return names & Request.nameBit(name.utf8Start[0], name.utf8Start[count - 1], count) != 0
+    }
+
+    /// The bit of a name, letter case aside; several names share one.
+    @inlinable @inline(__always) static func nameBit(_ first: UInt8, _ last: UInt8, _ count: Int) -> UInt64 {
+        1 << ((UInt64(first | 0x20) &+ 7 &* UInt64(last | 0x20) &+ 3 &* UInt64(truncatingIfNeeded: count)) & 63)
     }
 
     /// All fields, in the order sent: `for index in 0..<request.headerCount`.

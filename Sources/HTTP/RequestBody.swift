@@ -59,6 +59,23 @@ public final class RequestBody {
         }
     }
 
+    /// The same, if all of it is here already, as of a small request it is; nil: ask `collected`.
+    public func collectedAlready(upTo bound: Int? = nil) -> UnsafeRawBufferPointer? {
+        guard failure == nil else { return nil }
+        switch framing {
+        case .none: return UnsafeRawBufferPointer(start: nil, count: 0)
+        case .length:
+            let unread = unread
+            guard remaining <= bound ?? limit, unread.count >= remaining else { return nil }
+            defer {
+                position += remaining
+                remaining = 0
+            }
+            return unread.part(0, remaining)
+        case .chunked: return nil
+        }
+    }
+
     // MARK: For the connection
 
     var isComplete: Bool {
@@ -70,14 +87,14 @@ public final class RequestBody {
     }
 
     /// `buffer` holds the head's `headLength` bytes, and maybe more.
-    func begin(_ head: RequestHead, in buffer: ByteBuffer, at headLength: Int, _ limits: HTTPLimits) {
+    func begin(_ length: Int, isChunked: Bool, in buffer: ByteBuffer, at headLength: Int, _ limits: HTTPLimits) {
         source = buffer
         position = headLength
         failure = nil
         limit = limits.body
-        announced = head.contentLength
-        remaining = head.contentLength
-        if head.flags.contains(.chunked) {
+        announced = length
+        remaining = length
+        if isChunked {
             framing = .chunked
             self.limits = HTTPLimits.Framing(limits)
             decoder = ChunkedDecoder()

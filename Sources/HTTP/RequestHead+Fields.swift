@@ -33,6 +33,7 @@ extension RequestHead {
             Field(
                 nameStart: UInt16(truncatingIfNeeded: start), nameEnd: UInt16(truncatingIfNeeded: colon),
                 valueStart: UInt16(truncatingIfNeeded: first), valueEnd: UInt16(truncatingIfNeeded: last)))
+        names |= Request.nameBit(bytes[start], bytes[colon - 1], colon - start)
         try note(bytes.part(start, colon), value, first, last)
     }
 

@@ -51,6 +51,8 @@ struct RequestHead {
     var host = Span()
     var contentLength = 0
     var fields: [Field] = []
+    /// A bit for each field's name; see `Request.nameBit`.
+    var names: UInt64 = 0
 
     /// True when the connection may carry another request after this one (RFC 9112 §9.3).
     var wantsKeepAlive: Bool {
@@ -61,6 +63,7 @@ struct RequestHead {
     /// `bytes`: a whole head, from its first byte to the LF of its empty line.
     mutating func parse(_ bytes: UnsafeRawBufferPointer, _ limits: HTTPLimits) throws(HTTPError) {
         fields.removeAll(keepingCapacity: true)
+        names = 0
         flags = []
         contentLength = 0
         host = Span()

@@ -51,15 +51,15 @@ public struct Router<Endpoint> {
         case notFound
     }
 
-    private struct Node {
-        var literals: [(segment: [UInt8], node: Int)] = []
-        var parameter: Int?
-        /// By `Method.rawValue`; empty where no template ends.
-        var endpoints: [Endpoint?] = []
+    /// What a template leads to.
+    private struct End {
+        /// By `Method.rawValue`.
+        var endpoints = [Endpoint?](repeating: nil, count: Method.allCases.count)
         var allow = ""
     }
 
-    private var nodes = [Node()]
+    private var tree = PathTree()
+    private var ends: [End] = []
 
     /// What any path allows: for `OPTIONS *`, and for a method that no path can allow.
     public private(set) var allMethods = ""
@@ -68,71 +68,25 @@ public struct Router<Endpoint> {
 
     /// `template`: begins with `/`; a segment `{name}` matches any one segment, an empty one too.
     public mutating func add(_ method: Method, _ template: String, _ endpoint: Endpoint) {
-        precondition(template.utf8.first == UInt8(ascii: "/"), "A route begins with a slash.")
         precondition(method != .other, "A route's method has a name.")
-        var node = 0
-        var parameters = 0
-        for segment in template.utf8.dropFirst().split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false) {
-            if segment.first == UInt8(ascii: "{") {
-                parameters += 1
-                node = parameterChild(of: node)
-            } else {
-                node = literalChild(of: node, Array(segment))
-            }
-        }
-        precondition(parameters <= PathParameters.limit, "A route has at most four parameters.")
-        if nodes[node].endpoints.isEmpty { nodes[node].endpoints = Array(repeating: nil, count: Method.allCases.count) }
-        precondition(nodes[node].endpoints[Int(method.rawValue)] == nil, "A route is added once.")
-        nodes[node].endpoints[Int(method.rawValue)] = endpoint
-        nodes[node].allow = Router.allowed { nodes[node].endpoints[Int($0.rawValue)] != nil }
-        allMethods = Router.allowed { method in
-            nodes.contains { !$0.endpoints.isEmpty && $0.endpoints[Int(method.rawValue)] != nil }
-        }
+        let end = tree.add(template)
+        if end == ends.count { ends.append(End()) }
+        precondition(ends[end].endpoints[Int(method.rawValue)] == nil, "A route is added once.")
+        ends[end].endpoints[Int(method.rawValue)] = endpoint
+        ends[end].allow = Router.allowed { ends[end].endpoints[Int($0.rawValue)] != nil }
+        allMethods = Router.allowed { method in ends.contains { $0.endpoints[Int(method.rawValue)] != nil } }
     }
 
     /// `path` as sent. Percent-encoded bytes of literal segments are compared decoded.
     public func match(_ method: Method, _ path: UnsafeRawBufferPointer) -> Match {
         guard path.first == UInt8(ascii: "/") else { return .options(allow: allMethods) }  // `*`
         var parameters = PathParameters()
-        guard let node = find(0, path, 1, &parameters) else { return .notFound }
-        if let endpoint = nodes[node].endpoints[Int(method.rawValue)] { return .found(endpoint, parameters) }
-        if method == .head, let endpoint = nodes[node].endpoints[Int(Method.get.rawValue)] {
+        guard let end = tree.find(path, &parameters) else { return .notFound }
+        if let endpoint = ends[end].endpoints[Int(method.rawValue)] { return .found(endpoint, parameters) }
+        if method == .head, let endpoint = ends[end].endpoints[Int(Method.get.rawValue)] {
             return .found(endpoint, parameters)
         }
-        return method == .options ? .options(allow: nodes[node].allow) : .methodNotAllowed(allow: nodes[node].allow)
-    }
-
-    // MARK: The tree
-
-    /// The node where the path from `start`, the first byte of a segment, ends; nil when no template does.
-    private func find(
-        _ node: Int, _ path: UnsafeRawBufferPointer, _ start: Int, _ parameters: inout PathParameters
-    ) -> Int? {
-        guard start <= path.count else { return nodes[node].endpoints.isEmpty ? nil : node }
-        let end = path.firstPlace(of: UInt8(ascii: "/"), from: start) ?? path.count
-        let segment = path.part(start, end)
-        for literal in nodes[node].literals where Percent.equals(segment, literal.segment) {
-            if let found = find(literal.node, path, end + 1, &parameters) { return found }
-        }
-        guard let child = nodes[node].parameter else { return nil }
-        parameters.append(segment)
-        if let found = find(child, path, end + 1, &parameters) { return found }
-        parameters.removeLast()
-        return nil
-    }
-
-    private mutating func parameterChild(of node: Int) -> Int {
-        if let child = nodes[node].parameter { return child }
-        nodes.append(Node())
-        nodes[node].parameter = nodes.count - 1
-        return nodes.count - 1
-    }
-
-    private mutating func literalChild(of node: Int, _ segment: [UInt8]) -> Int {
-        if let child = nodes[node].literals.first(where: { $0.segment == segment }) { return child.node }
-        nodes.append(Node())
-        nodes[node].literals.append((segment, nodes.count - 1))
-        return nodes.count - 1
+        return method == .options ? .options(allow: ends[end].allow) : .methodNotAllowed(allow: ends[end].allow)
     }
 
     private static func allowed(_ isThere: (Method) -> Bool) -> String {

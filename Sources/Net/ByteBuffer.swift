@@ -42,8 +42,12 @@ public final class ByteBuffer {
     }
 
     /// A literal: copied from the binary. Named apart from `append(_: String)`, which would win for literals.
-    @inlinable public func append(literal: StaticString) {
-        append(UnsafeRawBufferPointer(start: literal.utf8Start, count: literal.utf8CodeUnitCount))
+    /// Inlined, so that a short one is a store or two.
+    @inlinable @inline(__always) public func append(literal: StaticString) {
+        let count = literal.utf8CodeUnitCount
+        if capacity - end < count { grow(count) }
+        UnsafeMutableRawPointer(base + end).copyMemory(from: literal.utf8Start, byteCount: count)
+        end += count
     }
 
     @inlinable public func append(_ bytes: UnsafeRawBufferPointer) {

@@ -47,16 +47,16 @@ public struct RedisCommand: @unchecked Sendable {
     // MARK: Arguments
 
     public mutating func append(_ bytes: UnsafeRawBufferPointer) {
-        let place = room(for: bytes.count + RedisCommand.overhead)
+        let count = bytes.count
+        let place = room(for: count + RedisCommand.overhead)
         var end = place
-        RedisCommand.write(UInt8(ascii: "$"), bytes.count, to: &end)
+        RedisCommand.write(UInt8(ascii: "$"), count, to: &end)
         if let source = bytes.baseAddress {
-            memcpy(end, source, bytes.count)
-            end += bytes.count
+            memcpy(end, source, count)
+            end += count
         }
         RedisCommand.writeLineEnd(&end)
-        memory.header.used += end - place
-        memory.header.argumentCount += 1
+        finishArgument(end - place)
     }
 
     public mutating func append(_ bytes: [UInt8]) {
@@ -83,8 +83,7 @@ public struct RedisCommand: @unchecked Sendable {
         if sign == 1 { RedisCommand.write(UInt8(ascii: "-"), to: &end) }
         RedisCommand.writeDigits(magnitude, to: &end)
         RedisCommand.writeLineEnd(&end)
-        memory.header.used += end - place
-        memory.header.argumentCount += 1
+        finishArgument(end - place)
     }
 
     public mutating func append(decimal number: Int) { append(decimal: Int64(number)) }
@@ -97,17 +96,17 @@ public struct RedisCommand: @unchecked Sendable {
 
     /// An entry's ID, as `ms-seq`; with `exclusive`, as `(ms-seq`, the open end of a range.
     public mutating func append(id: StreamID, exclusive: Bool = false) {
-        let count = RedisCommand.digits(id.milliseconds) + 1 + RedisCommand.digits(id.sequence)
+        let (first, second) = (RedisCommand.digits(id.milliseconds), RedisCommand.digits(id.sequence))
+        let count = first + 1 + second
         let place = room(for: 48 + RedisCommand.overhead)
         var end = place
         RedisCommand.write(UInt8(ascii: "$"), exclusive ? count + 1 : count, to: &end)
         if exclusive { RedisCommand.write(UInt8(ascii: "("), to: &end) }
-        RedisCommand.writeDigits(id.milliseconds, to: &end)
+        RedisCommand.writeDigits(id.milliseconds, count: first, to: &end)
         RedisCommand.write(UInt8(ascii: "-"), to: &end)
-        RedisCommand.writeDigits(id.sequence, to: &end)
+        RedisCommand.writeDigits(id.sequence, count: second, to: &end)
         RedisCommand.writeLineEnd(&end)
-        memory.header.used += end - place
-        memory.header.argumentCount += 1
+        finishArgument(end - place)
     }
 
     /// A key: an argument that is recorded, so that the command can be routed.
@@ -198,6 +197,13 @@ public struct RedisCommand: @unchecked Sendable {
 
     // MARK: Memory
 
+    @inline(__always) private func finishArgument(_ size: Int) {
+        memory.withUnsafeMutablePointerToHeader { header in
+            header.pointee.used += size
+            header.pointee.argumentCount += 1
+        }
+    }
+
     /// An argument's `$`, digits and two line ends.
     private static let overhead = 1 + 20 + 2 + 2
 
@@ -206,19 +212,22 @@ public struct RedisCommand: @unchecked Sendable {
     }
 
     /// Where the next bytes go, with room for `count` of them.
-    private mutating func room(for count: Int) -> UnsafeMutablePointer<UInt8> {
-        let needed = memory.header.used + count
-        if needed > memory.header.capacity || !isKnownUniquelyReferenced(&memory) {
-            let old = memory
-            memory = RedisCommand.allocate(capacity: max(needed, 2 * old.header.used))
-            let capacity = memory.header.capacity
-            memory.header = old.header
-            memory.header.capacity = capacity
-            memory.withUnsafeMutablePointerToElements { target in
-                _ = old.withUnsafeMutablePointerToElements { memcpy(target, $0, old.header.used) }
-            }
+    @inline(__always) private mutating func room(for count: Int) -> UnsafeMutablePointer<UInt8> {
+        let isOwned = isKnownUniquelyReferenced(&memory)
+        let fits = memory.withUnsafeMutablePointerToHeader { $0.pointee.used + count <= $0.pointee.capacity }
+        if !isOwned || !fits { copyMemory(withRoomFor: count) }
+        return memory.withUnsafeMutablePointers { $1 + $0.pointee.used }
+    }
+
+    @inline(never) private mutating func copyMemory(withRoomFor count: Int) {
+        let old = memory
+        memory = RedisCommand.allocate(capacity: max(old.header.used + count, 2 * old.header.used))
+        let capacity = memory.header.capacity
+        memory.header = old.header
+        memory.header.capacity = capacity
+        memory.withUnsafeMutablePointerToElements { target in
+            _ = old.withUnsafeMutablePointerToElements { memcpy(target, $0, old.header.used) }
         }
-        return memory.withUnsafeMutablePointerToElements { $0 } + memory.header.used
     }
 
     private static func write(_ byte: UInt8, to place: inout UnsafeMutablePointer<UInt8>) {
@@ -227,9 +236,14 @@ public struct RedisCommand: @unchecked Sendable {
     }
 
     /// A header line: its mark, a number, CR LF.
+    @inline(__always)
     private static func write(_ mark: UInt8, _ number: Int, to place: inout UnsafeMutablePointer<UInt8>) {
         write(mark, to: &place)
-        writeDigits(UInt64(number), to: &place)
+        if number < 10 {  // As most arguments are.
+            write(UInt8(ascii: "0") &+ UInt8(truncatingIfNeeded: number), to: &place)
+        } else {
+            writeDigits(UInt64(number), to: &place)
+        }
         writeLineEnd(&place)
     }
 
@@ -239,24 +253,31 @@ public struct RedisCommand: @unchecked Sendable {
     }
 
     private static func writeDigits(_ number: UInt64, to place: inout UnsafeMutablePointer<UInt8>) {
-        let count = digits(number)
+        writeDigits(number, count: digits(number), to: &place)
+    }
+
+    @inline(__always)
+    private static func writeDigits(_ number: UInt64, count: Int, to place: inout UnsafeMutablePointer<UInt8>) {
         var rest = number
-        for digit in stride(from: count - 1, through: 0, by: -1) {
+        var digit = count - 1
+        while digit > 0 {
             place[digit] = UInt8(ascii: "0") &+ UInt8(truncatingIfNeeded: rest % 10)
             rest /= 10
+            digit &-= 1
         }
+        place[0] = UInt8(ascii: "0") &+ UInt8(truncatingIfNeeded: rest)
         place += count
     }
 
+    /// Four at a time: entry IDs have thirteen and more.
+    @inline(__always)
     private static func digits(_ number: UInt64) -> Int {
+        var rest = number
         var count = 1
-        var bound: UInt64 = 10
-        while number >= bound {
-            count += 1
-            let (next, overflow) = bound.multipliedReportingOverflow(by: 10)
-            if overflow { return count }
-            bound = next
+        while rest >= 10_000 {
+            rest /= 10_000
+            count &+= 4
         }
-        return count
+        return rest < 10 ? count : rest < 100 ? count + 1 : rest < 1000 ? count + 2 : count + 3
     }
 }

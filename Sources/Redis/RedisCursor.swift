@@ -44,23 +44,22 @@ public struct RedisCursor {
         var left = 1
         while left > 0 {
             left -= 1
-            if RedisReply.Kind(header: header) == .array { left += Int(self.header >> 4) }
-            position += width
+            let header = header
+            if RedisReply.Kind(header: header) == .array { left += Int(header >> 4) }
+            position += RedisCursor.width(header)
         }
     }
 
     /// Passes an element; its bytes if it was a text (a bulk string, a status or an error).
     public mutating func takeBytes() -> UnsafeRawBufferPointer? {
-        switch kind {
-        case .bulk, .simple, .error:
-            let bytes = UnsafeRawBufferPointer(start: storage.base + position + 8, count: Int(header >> 4))
-            passed(1)
-            position += width
-            return bytes
-        default:
+        guard position < end, case let header = header, RedisReply.Kind.isText(header: header) else {
             skip()
             return nil
         }
+        let bytes = UnsafeRawBufferPointer(start: storage.base + position + 8, count: Int(header >> 4))
+        passed(1)
+        position += RedisCursor.width(header)
+        return bytes
     }
 
     /// Passes an element; its value if it was an integer.
@@ -71,7 +70,7 @@ public struct RedisCursor {
         }
         let value = storage.base.load(fromByteOffset: position + 8, as: Int64.self)
         passed(1)
-        position += width
+        position += 16
         return value
     }
 
@@ -107,13 +106,10 @@ public struct RedisCursor {
         return RedisCursor(storage: storage, position: first, end: position, remaining: count)
     }
 
-    /// Bytes of the value at the cursor, the elements of an array not among them.
-    private var width: Int {
-        switch RedisReply.Kind(header: header) {
-        case .simple, .bulk, .error: 8 + (Int(header >> 4) + 7) & ~7
-        case .integer: 16
-        case .array, .null, .nullArray: 8
-        }
+    /// Bytes of a value, the elements of an array not among them.
+    @inline(__always) private static func width(_ header: UInt64) -> Int {
+        if RedisReply.Kind.isText(header: header) { return 8 + (Int(header >> 4) + 7) & ~7 }
+        return RedisReply.Kind(header: header) == .integer ? 16 : 8
     }
 
     private mutating func passed(_ count: Int) {

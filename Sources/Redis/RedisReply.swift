@@ -98,6 +98,12 @@ public struct RedisReply: Sendable {
 }
 
 extension RedisReply.Kind {
+    /// A bulk string, a status or an error.
+    @inline(__always) static func isText(header: UInt64) -> Bool {
+        let texts: UInt64 = 1 << RedisReply.Kind.bulk.rawValue | 1 << simple.rawValue | 1 << error.rawValue
+        return texts >> (header & 15) & 1 == 1
+    }
+
     @inline(__always) init(header: UInt64) {
         guard let kind = RedisReply.Kind(rawValue: UInt8(truncatingIfNeeded: header & 15)) else {
             preconditionFailure("The parser writes no other kind.")

@@ -67,7 +67,9 @@ final class Harness {
 
     private static func connect(to server: HTTPServer) -> Client {
         var ends: [Int32] = [0, 0]
-        precondition(socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue), 0, &ends) == 0)
+        // Other tests start programs: one that inherited the client's end would keep it open.
+        let flags = Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
+        precondition(socketpair(AF_UNIX, flags, 0, &ends) == 0)
         server.accept(ends[1])
         return Client(ends[0])
     }

@@ -11,9 +11,10 @@ extension API {
         if call.request.headerCount("idempotency-key") > 0 {
             throw .parameter("Idempotency-Key", "this version can't keep it; without it a repeated call adds again.")
         }
-        if try call.isNDJSON() { return try await addLines(call, options) }
+        let form = try BodyForm(call.request)
+        if form == .ndjson { return try await addLines(call, options) }
         let bytes = try await call.body(upTo: limits.bodyBytes)
-        switch try BodyForm(call.request, looksLikeJSON: bytes.looksLikeJSON) {
+        switch form.seen(bytes) {
         case .json: return try await addJSON(bytes, options)
         case .form: return try await add(try formCommand(bytes, options), options)
         case .text:
@@ -32,7 +33,7 @@ extension API {
         }
         let scratch = loop.buffers.take()
         defer { loop.buffers.give(scratch) }
-        let messages = MessageReader(options: options, limits: limits, scratch: scratch)
+        let messages = MessageReader(options: options, fieldLimit: limits.fields, scratch: scratch)
         var reader = JSONReader(bytes, depthLimit: limits.jsonDepth)
         let members = try messages.members(&reader, mayBeBatch: true, at: "")
         do { try reader.end() } catch { throw Problem(error) }
@@ -219,9 +220,9 @@ struct BatchResults {
 
 extension AddOptions {
     init(_ call: Call, _ limits: Limits) throws(Problem) {
-        let query = try call.query(["id", "maxlen", "minid", "approx", "limit", "nomkstream"])
         stream = try call.stream()
         guard call.request.hasQuery else { return }
+        let query = try call.query(["id", "maxlen", "minid", "approx", "limit", "nomkstream"])
         id = try query.bytes("id")?.addID("id")
         onlyIfExists = try query.flag("nomkstream") ?? false
         trim = try query.trim(approximateByDefault: true)

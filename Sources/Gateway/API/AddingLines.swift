@@ -9,7 +9,7 @@ extension API {
         if options.id != nil { throw .parameter("id", "can't be one for all lines; give each its own.") }
         let scratch = loop.buffers.take()
         defer { loop.buffers.give(scratch) }
-        let messages = MessageReader(options: options, limits: limits, scratch: scratch)
+        let messages = MessageReader(options: options, fieldLimit: limits.fields, scratch: scratch)
         var results = BatchResults(body: newBody())
         var lines = LineSplitter(limit: limits.bodyBytes)
         var isAtEnd = false
@@ -88,12 +88,5 @@ private struct LineSplitter {
         var piece = piece.trimmed
         if piece.last == UInt8(ascii: "\r") { piece = UnsafeRawBufferPointer(rebasing: piece.dropLast()) }
         if !piece.isEmpty { line(piece) }
-    }
-}
-
-extension Call {
-    func isNDJSON() throws(Problem) -> Bool {
-        guard let header = request.header("content-type"), header.first == UInt8(ascii: "a"), header.count >= 20 else { return false }
-        return if case .ndjson = try BodyForm(request, looksLikeJSON: false) { true } else { false }
     }
 }

@@ -60,6 +60,7 @@ struct Call {
 
     /// For calls that take no body: one that came anyway is read and ignored only if it is empty.
     func body(upTo limit: Int? = nil) async throws(Problem) -> UnsafeRawBufferPointer {
+        if let bytes = request.body.collectedAlready(upTo: limit) { return bytes }
         do { return try await request.body.collected(upTo: limit) } catch { throw Problem(error) }
     }
 }

@@ -8,12 +8,16 @@ enum BodyForm {
     /// One field, `data`.
     case text, bytes
 
-    /// - Parameter looksLikeJSON: the body begins with `{` or `[`: what `curl -d` sends as a form is JSON then.
-    init(_ request: Request, looksLikeJSON: @autoclosure () -> Bool) throws(Problem) {
+    /// A form may still turn out to be JSON: see `seen`.
+    init(_ request: Request) throws(Problem) {
         if let coding = request.header("content-encoding"), !coding.equalsIgnoringCase("identity") {
             throw Problem(.unsupportedMediaType, "Content-Encoding is not taken; send the body as it is.")
         }
         guard let header = request.header("content-type") else {
+            self = .json
+            return
+        }
+        if header.isSame(as: "application/json") {  // As nearly everybody writes it.
             self = .json
             return
         }
@@ -24,7 +28,7 @@ enum BodyForm {
             throw Problem(.unsupportedMediaType, "Text is UTF-8 here; any other charset is sent as application/octet-stream.")
         }
         if type.equalsIgnoringCase("application/json") { self = .json }
-        else if type.equalsIgnoringCase("application/x-www-form-urlencoded") { self = looksLikeJSON() ? .json : .form }
+        else if type.equalsIgnoringCase("application/x-www-form-urlencoded") { self = .form }
         else if type.equalsIgnoringCase("application/x-ndjson") { self = .ndjson }
         else if type.equalsIgnoringCase("text/plain") { self = .text }
         else if type.equalsIgnoringCase("application/octet-stream") { self = .bytes }
@@ -36,15 +40,21 @@ enum BodyForm {
     }
 }
 
+extension BodyForm {
+    /// What it is once its bytes are there: what `curl -d` sends as a form is JSON when it begins like that.
+    func seen(_ bytes: UnsafeRawBufferPointer) -> BodyForm {
+        self == .form && bytes.looksLikeJSON ? .json : self
+    }
+}
+
 enum MediaType {
     /// `type/subtype` without blanks and parameters, and the charset (quotes taken off).
     static func parse(_ header: UnsafeRawBufferPointer) -> (type: UnsafeRawBufferPointer, charset: UnsafeRawBufferPointer?) {
         var charset: UnsafeRawBufferPointer?
-        var parts = header.split(separator: UInt8(ascii: ";"), omittingEmptySubsequences: false).map {
-            UnsafeRawBufferPointer(rebasing: $0).trimmed
-        }
-        let type = parts.isEmpty ? header : parts.removeFirst()
-        for part in parts {
+        guard let end = header.firstIndex(of: UInt8(ascii: ";")) else { return (header.trimmed, nil) }
+        let type = UnsafeRawBufferPointer(rebasing: header[..<end]).trimmed
+        for parameter in header[(end + 1)...].split(separator: UInt8(ascii: ";")) {
+            let part = UnsafeRawBufferPointer(rebasing: parameter).trimmed
             guard let equals = part.firstIndex(of: UInt8(ascii: "=")),
                 UnsafeRawBufferPointer(rebasing: part[..<equals]).equalsIgnoringCase("charset")
             else { continue }
@@ -102,10 +112,10 @@ extension Call {
     func jsonBody(_ limits: Limits) async throws(Problem) -> UnsafeRawBufferPointer {
         let bytes = try await body(upTo: limits.bodyBytes)
         guard !bytes.isEmpty else { throw Problem(.invalidJSON, "This call takes a JSON body; none was sent.") }
-        switch try BodyForm(request, looksLikeJSON: bytes.looksLikeJSON) {
-        case .json: return bytes
-        default: throw Problem(.unsupportedMediaType, "This call takes application/json.")
+        guard try BodyForm(request).seen(bytes) == .json else {
+            throw Problem(.unsupportedMediaType, "This call takes application/json.")
         }
+        return bytes
     }
 }
 

@@ -1,7 +1,7 @@
 // A message to add, from each form a body may have, straight into its XADD.
 //
-// JSON is read twice: once to check it and to find its members, whose order is free, and once to copy the
-// fields. Both together take a tenth of a microsecond for a small message, and nothing is built.
+// The usual message has its fields first, and they are copied as they are read. Members may come in any
+// order, though: where one that changes the command comes late, the fields are read once more. Nothing is built.
 
 import Crypto
 import HTTP
@@ -26,13 +26,16 @@ struct AddOptions {
 /// Reads messages of JSON bodies.
 struct MessageReader {
     let options: AddOptions
-    let limits: Limits
+    /// Fields of a message, at most.
+    let fieldLimit: Int
     /// Where values that are not plain are put together.
     let scratch: ByteBuffer
 
     /// The members of a message, found and not yet read.
     struct Members {
         var fields: JSONReader?
+        /// The fields already copied, as they are when no other member says anything of them.
+        var plainCommand: RedisCommand?
         var isBase64 = false
         var id: StreamAddID?
         /// A batch, in place of one message.
@@ -73,7 +76,8 @@ struct MessageReader {
             if name == "fields", members.fields == nil {
                 _ = try reader.peek()
                 members.fields = reader
-                try reader.skip()
+                members.plainCommand = plainCommand(&reader, at: pointer)
+                if members.plainCommand == nil { try reader.skip() }
             } else if name == "messages", mayBeBatch, members.messages == nil {
                 _ = try reader.peek()
                 members.messages = reader
@@ -88,8 +92,7 @@ struct MessageReader {
                 members.isBase64 = true
             } else {
                 let known = ["fields", "id", "encoding"] + (mayBeBatch ? ["messages"] : [])
-                var seen = Set(known)  // A known name that comes here is a repeated one.
-                return JSONObject.refusal(name.text(), known, &seen, at: pointer)
+                return JSONObject.refusal(name.text(), known, at: pointer)  // A known name that comes here is a repeated one.
             }
         }
         return nil
@@ -97,14 +100,30 @@ struct MessageReader {
 
     // MARK: Copying the fields
 
+    /// The XADD of fields that nothing else is said of; passes them. Nil, and nothing is passed, when something
+    /// is wrong with them: whoever reads them later tells what.
+    private func plainCommand(_ reader: inout JSONReader, at pointer: String) -> RedisCommand? {
+        var ahead = reader
+        var command = options.command(options.id, reserving: 256)
+        var copier = FieldCopier(isBase64: false, limit: fieldLimit, scratch: scratch, pointer: pointer)
+        do throws(JSONError) {
+            guard try copier.copy(&ahead, to: &command) == nil else { return nil }
+        } catch {
+            return nil
+        }
+        reader = ahead
+        return command
+    }
+
     /// The whole XADD of one message.
     func command(_ members: Members, at pointer: String) throws(Problem) -> RedisCommand {
+        if let command = members.plainCommand, members.id == nil, !members.isBase64 { return command }
         guard var reader = members.fields else { preconditionFailure("A message without fields was refused.") }
         if members.id != nil && options.id != nil {
             throw .parameter("id", "given in the query and in the body; name it once.")
         }
         var command = options.command(members.id ?? options.id, reserving: 256)
-        var copier = FieldCopier(isBase64: members.isBase64, limit: limits.fields, scratch: scratch, pointer: pointer)
+        var copier = FieldCopier(isBase64: members.isBase64, limit: fieldLimit, scratch: scratch, pointer: pointer)
         var problem: Problem?
         do throws(JSONError) {
             problem = try copier.copy(&reader, to: &command)
@@ -123,10 +142,12 @@ private struct FieldCopier {
     let scratch: ByteBuffer
     let pointer: String
     private var count = 0
-    /// Names of the first fields, compared one by one; of more, a set.
-    private var names: [JSONString] = []
+    /// A bit for each name so far: a name whose bit is not there is new.
+    private var nameBits: UInt64 = 0
+    /// The names, once there are many.
     private var manyNames: Set<[UInt8]> = []
 
+    /// So many names are compared one by one where their bits are alike.
     private static let comparedNames = 16
 
     init(isBase64: Bool, limit: Int, scratch: ByteBuffer, pointer: String) {
@@ -151,8 +172,9 @@ private struct FieldCopier {
 
     private mutating func copyObject(_ reader: inout JSONReader, to command: inout RedisCommand) throws(JSONError) -> Problem? {
         try reader.enterObject()
+        let first = reader
         while let name = try reader.nextMember() {
-            if repeats(name) {
+            if try repeats(name, first) {
                 return .body(
                     "field \(name.bytes().quoted) is repeated; the pairs form takes that: \"fields\":[[\"name\",\"value\"],…]",
                     at: "\(pointer)/fields")
@@ -188,14 +210,34 @@ private struct FieldCopier {
         count > limit ? Problem(.tooLarge, "A message has at most \(limit) fields (max_fields).") : nil
     }
 
-    private mutating func repeats(_ name: JSONString) -> Bool {
-        if names.count < FieldCopier.comparedNames {
-            if names.contains(where: { $0 == name }) { return true }
-            names.append(name)
-            return false
+    /// Whether the object whose members begin at `first` has had that name before.
+    private mutating func repeats(_ name: JSONString, _ first: JSONReader) throws(JSONError) -> Bool {
+        if count >= FieldCopier.comparedNames { return try repeatsAmongMany(name, first) }
+        let bit = FieldCopier.bit(of: name)
+        let isNew = nameBits & bit == 0
+        nameBits |= bit
+        if isNew { return false }
+        var reader = first
+        for _ in 0..<count {
+            if let other = try reader.nextMember(), other == name { return true }
+            try reader.skip()
         }
-        if manyNames.isEmpty { manyNames = Set(names.map { $0.bytes() }) }
+        return false
+    }
+
+    private mutating func repeatsAmongMany(_ name: JSONString, _ first: JSONReader) throws(JSONError) -> Bool {
+        var reader = first
+        while manyNames.count < count, let other = try reader.nextMember() {
+            manyNames.insert(other.bytes())
+            try reader.skip()
+        }
         return !manyNames.insert(name.bytes()).inserted
+    }
+
+    /// All bits where escapes hide what the name is.
+    private static func bit(of name: JSONString) -> UInt64 {
+        guard !name.hasEscapes, let first = name.raw.first, let last = name.raw.last else { return .max }
+        return 1 << ((UInt64(first) &+ 7 &* UInt64(last) &+ 3 &* UInt64(name.raw.count)) & 63)
     }
 
     private func append(_ string: JSONString, to command: inout RedisCommand) -> Problem? {

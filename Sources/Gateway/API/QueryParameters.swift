@@ -7,7 +7,13 @@ import Redis
 
 struct QueryParameters {
     /// Parsed only when there is a query: the usual call has none.
-    private var pairs: [(name: StaticString, value: UnsafeRawBufferPointer?)] = []
+    private var pairs: [Given] = []
+
+    // A struct: of a tuple the runtime would have to look up the type.
+    private struct Given {
+        let name: StaticString
+        let value: UnsafeRawBufferPointer?
+    }
 
     /// - Parameters:
     ///   - known: every parameter that the call takes.
@@ -19,7 +25,7 @@ struct QueryParameters {
             if contains(name) && !repeatable.contains(where: { $0.isSame(as: name) }) {
                 throw .parameter(name.text, "given more than once; it takes one value.")
             }
-            pairs.append((name, pair.value))
+            pairs.append(Given(name: name, value: pair.value))
         }
     }
 
@@ -80,7 +86,9 @@ struct QueryParameters {
 
     /// A whole number within `range`.
     func integer(_ name: StaticString, in range: ClosedRange<Int>) throws(Problem) -> Int? {
-        guard let value = try bytes(name) else { return nil }
+        guard let pair = pairs.first(where: { $0.name.isSame(as: name) }) else { return nil }
+        if let number = pair.value?.fewDigits, range.contains(number) { return number }
+        let value = try decode(pair.value ?? UnsafeRawBufferPointer(start: nil, count: 0))
         guard let number = Int(strictDigits: value), range.contains(number) else {
             let bounds = range.upperBound == .max ? "from \(range.lowerBound) on" : "from \(range.lowerBound) to \(range.upperBound)"
             throw .parameter(name.text, "takes a whole number \(bounds), not \(value.quoted).")
@@ -100,6 +108,19 @@ struct QueryParameters {
             throw .parameter(name.text, "takes \(words.joined(separator: " or ")), not \(Array(value.utf8).quoted).")
         }
         return index
+    }
+}
+
+extension UnsafeRawBufferPointer {
+    /// The number that one to nine plain digits are; nil for anything else.
+    fileprivate var fewDigits: Int? {
+        guard (1...9).contains(count) else { return nil }
+        var number = 0
+        for byte in self {
+            guard byte >= UInt8(ascii: "0"), byte <= UInt8(ascii: "9") else { return nil }
+            number = number * 10 + Int(byte - UInt8(ascii: "0"))
+        }
+        return number
     }
 }
 

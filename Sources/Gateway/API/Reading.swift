@@ -7,7 +7,7 @@ import Redis
 extension API {
     /// `POST /v1/streams/{s}/groups/{g}/consumers/{c}/read`
     func readMessages(_ call: Call) async throws(Problem) -> Response {
-        let read = try GroupRead(call, config)
+        let read = try GroupRead(call, self)
         try await call.refuseBody()
         guard let block = read.block, read.position == .new else { return try await readNow(read) }
         // Whoever waits for the group already was here first; a claim looks on its own account.
@@ -86,20 +86,20 @@ extension API {
 }
 
 extension GroupRead {
-    init(_ call: Call, _ config: Config) throws(Problem) {
+    init(_ call: Call, _ api: API) throws(Problem) {
         let query = try call.query(
             ["count", "block_ms", "noack", "id", "claim_min_idle_ms", "unowned", "fields", "stats"])
         stream = try call.stream()
         group = try call.group()
         consumer = try call.readingConsumer()
-        count = try query.integer("count", in: 1...config.limits.count) ?? 10
+        count = try query.integer("count", in: 1...api.limits.count) ?? 10
         noAck = try query.flag("noack") ?? false
         takesUnowned = try query.flag("unowned") ?? true
         asPairs = try query.wantsPairs()
         wantsStats = try query.flag("stats") ?? false
-        if let wish = try query.milliseconds("block_ms") { block = Block(wish: wish, limit: config.limits.block) }
+        if let wish = try query.milliseconds("block_ms") { block = Block(wish: wish, limit: api.limits.block) }
         if let id = try query.bytes("id") { position = try id.readPosition("id") }
-        claimMinIdle = try query.claimIdle("claim_min_idle_ms", lease: config.lease)
+        claimMinIdle = try query.claimIdle("claim_min_idle_ms", lease: api.config.lease)
         if noAck && claimMinIdle != nil {
             throw .parameter("claim_min_idle_ms", "not with noack: a claimed message stays pending until it is acknowledged.")
         }
@@ -114,7 +114,10 @@ extension GroupRead {
 
 extension QueryParameters {
     /// `fields=pairs`
-    func wantsPairs() throws(Problem) -> Bool { try word("fields", ["object", "pairs"]) == 1 }
+    func wantsPairs() throws(Problem) -> Bool {
+        guard contains("fields") else { return false }
+        return try word("fields", ["object", "pairs"]) == 1
+    }
 
     /// Idle time from which a message may be claimed; the bare name is the group's lease.
     func claimIdle(_ name: StaticString, lease: Duration) throws(Problem) -> Duration? {

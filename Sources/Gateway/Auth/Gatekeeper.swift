@@ -83,8 +83,13 @@ struct Gatekeeper {
 extension UnsafeRawBufferPointer {
     /// Of `host:port` or `[v6]:port` the host, brackets kept.
     fileprivate var withoutPort: UnsafeRawBufferPointer {
-        let end = last { $0 == UInt8(ascii: ":") || $0 == UInt8(ascii: "]") } == UInt8(ascii: ":") ? lastIndex(of: UInt8(ascii: ":"))! : count
-        return UnsafeRawBufferPointer(rebasing: self[..<end])
+        var end = count
+        while end > 0, self[end - 1] != UInt8(ascii: ":") {
+            // Of `[::1]` no colon is a port's.
+            if self[end - 1] == UInt8(ascii: "]") { return self }
+            end -= 1
+        }
+        return end > 0 ? UnsafeRawBufferPointer(rebasing: self[..<(end - 1)]) : self
     }
 
     /// Whether this is one of `schemes` followed by `authority`, letter case aside.

@@ -23,28 +23,28 @@ enum JSONObject {
         _ reader: inout JSONReader, _ known: [String],
         _ member: (String, inout JSONReader) throws(JSONError) -> Problem?
     ) throws(JSONError) -> Problem? {
-        var seen: Set<String> = []
+        var seen: UInt64 = 0  // By the place among the known ones.
         try reader.enterObject()
-        while let name = try reader.nextMember()?.text() {
-            if let problem = refusal(name, known, &seen) { return problem }
-            if let problem = try member(name, &reader) { return problem }
+        while let name = try reader.nextMember() {
+            guard let place = known.firstIndex(where: { name == $0 }), seen >> UInt64(place) & 1 == 0 else {
+                return refusal(name.text(), known)
+            }
+            seen |= 1 << UInt64(place)
+            if let problem = try member(known[place], &reader) { return problem }
         }
         try reader.end()
         return nil
     }
 
-    /// Why a member is not taken. `parent` points to the object.
-    static func refusal(_ name: String, _ known: [String], _ seen: inout Set<String>, at parent: String = "") -> Problem? {
+    /// Why a member is not taken: it is unknown, or was there before. `parent` points to the object.
+    static func refusal(_ name: String, _ known: [String], at parent: String = "") -> Problem {
         // RFC 6901 §3: these two are escaped in pointers.
         let pointer = "\(parent)/" + String(name.prefix(80)).replacing("~", with: "~0").replacing("/", with: "~1")
         guard known.contains(name) else {
             let meant = nearestName(to: name, among: known).map { "; did you mean \($0)?" } ?? "; known are \(known.joined(separator: ", "))."
             return .body("unknown member \(Array(name.utf8).quoted)\(meant)", at: pointer)
         }
-        guard seen.insert(name).inserted else {
-            return .body("member \(Array(name.utf8).quoted) is given more than once", at: pointer)
-        }
-        return nil
+        return .body("member \(Array(name.utf8).quoted) is given more than once", at: pointer)
     }
 }
 

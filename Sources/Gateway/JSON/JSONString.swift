@@ -59,6 +59,11 @@ struct JSONString {
         string.equals(UnsafeRawBufferPointer(start: literal.utf8Start, count: literal.utf8CodeUnitCount))
     }
 
+    static func == (string: JSONString, text: String) -> Bool {
+        var text = text
+        return text.withUTF8 { string.equals(UnsafeRawBufferPointer($0)) }
+    }
+
     /// By decoded bytes: `"a"` and `"\u0061"` are the same name (RFC 8259 §8.3).
     static func == (a: JSONString, b: JSONString) -> Bool {
         if !b.hasEscapes { return a.equals(b.raw) }
@@ -68,7 +73,7 @@ struct JSONString {
 
     /// Whether the decoded bytes are `other`.
     func equals(_ other: UnsafeRawBufferPointer) -> Bool {
-        guard hasEscapes else { return raw.count == other.count && raw.elementsEqual(other) }
+        guard hasEscapes else { return raw.isSame(as: other) }
         return bytes().elementsEqual(other)
     }
 

@@ -69,13 +69,14 @@ extension API {
         guard let (takenRows, freshEntries, due, idle, next) = reply.takenParts else { return }
         var (taken, fresh) = (takenRows, freshEntries)
         let found = taken.remaining + fresh.remaining
+        let hasTakenAll = taken.remaining < count  // No unowned one that is due is left.
         writeTaken(&taken, read, into: body, &batch)
         writeFresh(&fresh, read, into: body, &batch)
         batch.isFull = found >= count
         batch.cursor = next.isEmpty ? nil : next
         if found > 0 { batch.slices.append(.taken(reply)) }
         if due >= 0 { batch.unownedDue = loop.now + .milliseconds(due) }
-        if read.takesUnowned && !batch.isFull {
+        if read.takesUnowned && hasTakenAll {
             unowned.foundNone(read.key, due: batch.unownedDue, generation: generation)
         }
         if read.claimMinIdle != nil { batch.claimDue = nextClaim(batch, idle) }

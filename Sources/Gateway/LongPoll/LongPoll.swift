@@ -49,7 +49,7 @@ final class LongPoll {
     private struct FirstLook {
         var count = 0
         /// Who came meanwhile.
-        var behind: [(Waiter, claims: Bool)] = []
+        var behind: [(Waiter, claims: Duration?)] = []
     }
 
     struct Counters {
@@ -91,7 +91,7 @@ final class LongPoll {
 
     /// Queues up; for whoever is suspended on `Waiter.next`. Every waiter must `leave` or report that it
     /// found something.
-    func park(_ key: WaitKey, claims: Bool, until deadline: EventLoop.Instant?) throws(Problem) -> Waiter {
+    func park(_ key: WaitKey, claims: Duration?, until deadline: EventLoop.Instant?) throws(Problem) -> Waiter {
         let waiter = try newWaiter(key)
         enter(waiter, claims: claims, until: deadline)
         return waiter
@@ -111,7 +111,7 @@ final class LongPoll {
 
     /// Queues up: behind those whose own look is under way, unless it comes from such a look. The first
     /// word may come before this returns.
-    func enter(_ waiter: Waiter, claims: Bool, until deadline: EventLoop.Instant?, afterLook: Bool = false) {
+    func enter(_ waiter: Waiter, claims: Duration?, until deadline: EventLoop.Instant?, afterLook: Bool = false) {
         counters.parked += 1
         waiting[waiter.key, default: 0] += 1
         let end = isDraining ? loop.now : deadline
@@ -124,7 +124,7 @@ final class LongPoll {
         }
     }
 
-    private func join(_ waiter: Waiter, claims: Bool) {
+    private func join(_ waiter: Waiter, claims: Duration?) {
         send(.event(.join(waiter.id, waiter.key, claims: claims)), to: homeIndex(waiter.key.stream))
     }
 

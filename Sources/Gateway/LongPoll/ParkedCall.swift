@@ -26,8 +26,9 @@ enum ParkedRead {
         if case .group(let read) = self { read.wantsStats } else { false }
     }
 
-    var claims: Bool {
-        if case .group(let read) = self { read.claimMinIdle != nil } else { false }
+    /// It also wants what others have left idle for so long.
+    var claims: Duration? {
+        if case .group(let read) = self { read.claimMinIdle } else { nil }
     }
 }
 

@@ -3,7 +3,7 @@
 extension WaitHome {
     struct Queue {
         var waiters = WaiterQueue()
-        var claimants = WaiterQueue()
+        var claimants = ClaimantQueue()
         var looking: Set<WaiterID> = []
         /// Something may be there that nobody has looked for.
         var needsLook = false
@@ -11,7 +11,9 @@ extension WaitHome {
         /// everybody looks for himself, these have to when not all have.
         var restless = WaiterQueue()
         var isEveryoneRestless = false
+        /// Something may be idle enough by now for the first claimant.
         var needsClaim = false
+        /// The first claimant is, or was, among those who look.
         var isClaiming = false
         var batchCameFull = true
         var batchCameEmpty = true
@@ -31,6 +33,17 @@ extension WaitHome.Queue {
         waiters.remove(waiter)
         claimants.remove(waiter)
         restless.remove(waiter)
+    }
+
+    /// Who asks for less idle time than all others does not wait for what they wait for.
+    mutating func addClaimant(_ waiter: WaiterID, _ threshold: Duration, _ firstClaim: WaitHome.Instant) {
+        if claimants.isEmpty {
+            needsClaim = false
+            claimDue = firstClaim
+        } else if let smallest = claimants.smallestThreshold, threshold < smallest {
+            claimDue = claimDue.map { min($0, firstClaim) } ?? firstClaim
+        }
+        claimants.append(waiter, threshold: threshold)
     }
 
     /// Somebody has to look; without a group, everybody has.

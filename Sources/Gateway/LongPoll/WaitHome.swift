@@ -17,8 +17,8 @@ struct WaitHome {
     typealias Instant = Duration
 
     enum Event: Sendable {
-        /// `claims`: the waiter also wants what others have left idle (`claim_min_idle_ms`).
-        case join(WaiterID, WaitKey, claims: Bool)
+        /// `claims`: the waiter also wants what others have left idle for so long (`claim_min_idle_ms`).
+        case join(WaiterID, WaitKey, claims: Duration?)
         /// Answered, out of time, or gone; also in the middle of a look.
         case leave(WaiterID)
         case looked(WaiterID, Look)
@@ -133,16 +133,13 @@ struct WaitHome {
 
     // MARK: Coming and going
 
-    private mutating func join(_ waiter: WaiterID, _ key: WaitKey, claims: Bool) {
+    private mutating func join(_ waiter: WaiterID, _ key: WaitKey, claims: Duration?) {
         keys[waiter] = key
         streams[key.stream, default: Stream()].queues[key.group, default: Queue()].waiters.append(waiter)
         let firstClaim = now + settings.claimInterval  // Its own look, a moment ago, found nothing.
         change(key) { queue in
             queue.doubt(by: waiter)
-            if claims {
-                queue.claimants.append(waiter)
-                queue.claimDue = min(queue.claimDue ?? firstClaim, firstClaim)  // The others may have time.
-            }
+            if let claims { queue.addClaimant(waiter, claims, firstClaim) }
         }
     }
 
@@ -167,11 +164,8 @@ struct WaitHome {
         change(key) { queue in
             queue.looking.remove(waiter)
             queue.unownedDue = look.unownedDue ?? queue.unownedDue
-            if let due = look.claimDue {
-                // One claimant's idle time says nothing of the others': they take turns.
-                let soonest = queue.lastLook + claimInterval
-                queue.claimDue = queue.claimants.count > 1 ? soonest : max(due, soonest)
-                if queue.claimants.remove(waiter) { queue.claimants.append(waiter) }
+            if let due = look.claimDue, queue.claimants.speaksForAll(waiter) {
+                queue.claimDue = max(due, queue.lastLook + claimInterval)
             }
             switch look.result {
             case .found(let full):
@@ -311,13 +305,7 @@ struct WaitHome {
             queue.notBefore = now + settings.pollInterval
             wake(&queue, key, at: queue.notBefore)
         }
-        if queue.needsClaim, let claimant = queue.claimants.first {
-            queue.needsClaim = false
-            look(&queue, [claimant])
-            queue.isClaiming = true
-            queue.claimDue = now + settings.claimInterval  // Whatever becomes of the look.
-            return
-        }
+        if queue.needsClaim, let claimant = queue.claimants.first { return look(&queue, [claimant]) }
         if let due = queue.unownedDue { wake(&queue, key, at: due) }
         if let due = queue.claimDue, !queue.claimants.isEmpty { wake(&queue, key, at: due) }
     }
@@ -339,7 +327,11 @@ struct WaitHome {
     }
 
     private mutating func look(_ queue: inout Queue, _ batch: [WaiterID]) {
-        queue.isClaiming = false
+        queue.isClaiming = queue.claimants.first.map(batch.contains) ?? false
+        if queue.isClaiming {
+            queue.needsClaim = false
+            queue.claimDue = now + settings.claimInterval  // Whatever becomes of the look.
+        }
         queue.batchCameFull = true
         queue.batchCameEmpty = true
         queue.width = batch.count  // Not what was wished for: then a lone waiter's full looks would add up.

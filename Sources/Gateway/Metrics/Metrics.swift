@@ -35,28 +35,39 @@ struct MetricValues: Sendable {
 }
 
 struct RouteValues: Sendable {
-    /// Upper bounds of the histogram's buckets, in seconds. Waiting reads fill the last ones.
-    static let bounds = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60]
+    /// Upper bounds of the histogram's buckets. Waiting reads fill the last ones.
+    static let bounds: [Duration] = [
+        .milliseconds(1), .microseconds(2500), .milliseconds(5), .milliseconds(10), .milliseconds(25),
+        .milliseconds(50), .milliseconds(100), .milliseconds(250), .milliseconds(500), .seconds(1),
+        .milliseconds(2500), .seconds(5), .seconds(10), .seconds(30), .seconds(60),
+    ]
 
     private(set) var buckets = [Int](repeating: 0, count: bounds.count + 1)
-    private(set) var sum = 0.0
-    /// By status − 200: a reply is between 200 and 599.
-    private(set) var statuses: [Int: Int] = [:]
+    private(set) var sum = Duration.zero
+    /// In the order in which they were first answered: a route has few, and mostly the first.
+    private(set) var statuses: [(status: Int, count: Int)] = []
 
     var count: Int { buckets.reduce(0, +) }
 
     mutating func count(status: Int, after duration: Duration) {
-        let seconds = duration.inSeconds
         var bucket = 0
-        while bucket < RouteValues.bounds.count && seconds > RouteValues.bounds[bucket] { bucket += 1 }
+        while bucket < RouteValues.bounds.count && duration > RouteValues.bounds[bucket] { bucket += 1 }
         buckets[bucket] += 1
-        sum += seconds
-        statuses[status, default: 0] += 1
+        sum += duration
+        count(status, 1)
+    }
+
+    private mutating func count(_ status: Int, _ times: Int) {
+        for index in statuses.indices where statuses[index].status == status {
+            statuses[index].count += times
+            return
+        }
+        statuses.append((status, times))
     }
 
     mutating func add(_ other: RouteValues) {
         for (index, value) in other.buckets.enumerated() { buckets[index] += value }
         sum += other.sum
-        statuses.merge(other.statuses, uniquingKeysWith: +)
+        for (status, times) in other.statuses { count(status, times) }
     }
 }

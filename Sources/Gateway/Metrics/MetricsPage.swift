@@ -67,18 +67,18 @@ struct MetricsPage {
         let names = Route.all.map { $0.name.description } + ["none"]
         page.head("sluice_http_requests_total", "counter", "Requests answered, by operation and status.")
         for (name, route) in zip(names, values.routes) {
-            for (status, count) in route.statuses.sorted(by: { $0.key < $1.key }) {
+            for (status, count) in route.statuses.sorted(by: { $0.status < $1.status }) {
                 page.append("sluice_http_requests_total{operation=\"\(name)\",status=\"\(status)\"} \(count)\n")
             }
         }
         page.head("sluice_http_request_duration_seconds", "histogram", "From a request's head to its reply, waiting included.")
         for (name, route) in zip(names, values.routes) where route.count > 0 {
             var total = 0
-            for (bound, count) in zip(RouteValues.bounds.map { "\($0)" } + ["+Inf"], route.buckets) {
+            for (bound, count) in zip(RouteValues.bounds.map { "\($0.inSeconds)" } + ["+Inf"], route.buckets) {
                 total += count
                 page.append("sluice_http_request_duration_seconds_bucket{operation=\"\(name)\",le=\"\(bound)\"} \(total)\n")
             }
-            page.append("sluice_http_request_duration_seconds_sum{operation=\"\(name)\"} \(route.sum)\n")
+            page.append("sluice_http_request_duration_seconds_sum{operation=\"\(name)\"} \(route.sum.inSeconds)\n")
             page.append("sluice_http_request_duration_seconds_count{operation=\"\(name)\"} \(total)\n")
         }
         page.head("sluice_problems_total", "counter", "Problems answered, by code.")

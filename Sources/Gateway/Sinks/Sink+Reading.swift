@@ -31,7 +31,7 @@ extension Sink {
         guard !state.isStopped else { return }
         let waiter: Waiter
         do throws(Problem) {
-            waiter = try host.longPoll.park(stream.key, claims: false, until: stream.takeoverDue)
+            waiter = try host.longPoll.park(stream.key, claims: nil, until: stream.takeoverDue)
         } catch {
             log.warning("no room to wait for messages", metadata: stream.metadata(["detail": "\(error.detail)"]))
             return await pause(stream)

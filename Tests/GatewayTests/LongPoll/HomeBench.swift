@@ -16,7 +16,7 @@ final class HomeBench {
 
     func send(_ event: WaitHome.Event) -> [WaitHome.Action] { home.handle(event, now: now) }
 
-    func join(_ number: Int, _ key: WaitKey = key, claims: Bool = false) -> [WaitHome.Action] {
+    func join(_ number: Int, _ key: WaitKey = key, claims: Duration? = nil) -> [WaitHome.Action] {
         send(.join(waiter(number), key, claims: claims))
     }
 
@@ -33,7 +33,7 @@ final class HomeBench {
     }
 
     /// Parks waiters 1 … `count`, all at rest: tracked, and found empty since.
-    func park(_ count: Int, _ key: WaitKey = key, claims: Bool = false) {
+    func park(_ count: Int, _ key: WaitKey = key, claims: Duration? = nil) {
         var actions: [WaitHome.Action] = []
         for number in 0..<count { actions += join(number + 1, key, claims: claims) }
         settle(actions) { _ in .nothing }

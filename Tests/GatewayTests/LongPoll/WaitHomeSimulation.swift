@@ -22,12 +22,14 @@ final class WaitHomeSimulation {
         /// A hand-back that tells nobody.
         case quietHandBack
         case forgetsLeaves
+        /// Claimants whose home does not know what they claim, or has the most patient claim first.
+        case forgetsClaims, turnsClaims
     }
 
     struct Shape {
         var processes = 1, loops = 1, streams = 1, groups = 1
         var operations = 40
-        var breaks = true, destroys = true, isTracking = true, tails = true
+        var breaks = true, destroys = true, isTracking = true, tails = true, claims = true
     }
 
     struct Place: Hashable { let home, stream: Int, group: Int? }
@@ -35,12 +37,13 @@ final class WaitHomeSimulation {
     final class Client {
         let loop: Int, place: Place, number: Int
         let count: Int
+        let claims: Duration?
         var position = 0      // Of a tail.
         var isGone = false    // Answered, out of time or hung up.
         var isParked = false
         var isLooking = false
-        init(loop: Int, place: Place, number: Int, count: Int) {
-            (self.loop, self.place, self.number, self.count) = (loop, place, number, count)
+        init(loop: Int, place: Place, number: Int, count: Int, claims: Duration?) {
+            (self.loop, self.place, self.number, self.count, self.claims) = (loop, place, number, count, claims)
         }
         var id: WaiterID { WaiterID(loop: loop, number: UInt64(number)) }
         var key: WaitKey { WaitHomeSimulation.key(place.stream, place.group) }
@@ -73,11 +76,13 @@ final class WaitHomeSimulation {
     var failure: SimulationFailure?
     // What the invariants need.
     var delivered: [Delivery: Int] = [:]
-    struct Delivery: Hashable { let stream, group, era, message: Int }
+    var reached: Set<Delivery> = []        // The same, no matter how often they were claimed.
+    struct Delivery: Hashable { let stream, group, era: Int, message: SimulatedRedis.Message }
     var batches: [Place: [Client]] = [:]
     var tracksUnderWay: [Int: Int] = [:]  // By home * streams + stream.
     var unheard: [Int: Duration] = [:]    // By stream * groups + group: until when a delay is excused.
     var starvingSince: [Int: Duration] = [:]
+    var idleSince: [Int: Duration] = [:]   // By stream * groups + group: a claimant and what it claims.
     var hasBroken = false, calmSince: Duration?
     var looks = 0, found = 0, causes = 0
 
@@ -160,7 +165,7 @@ final class WaitHomeSimulation {
                 if sabotage == .forgetsWakes { break }
                 performed.append((place, {
                     self.after(instant - self.now, place: place) {
-                        self.causes += 1
+                        self.causes += self.shape.claims ? 2 : 1  // A look and a claim may fall due together.
                         self.send(home, .timer(key))
                     }
                 }))
@@ -210,106 +215,4 @@ final class WaitHomeSimulation {
             }
         }
     }
-
-    // MARK: The waiter's shell
-
-    func arrive(loop: Int, stream: Int, group: Int?, count: Int, patience: Duration) {
-        let place = Place(home: home(of: stream, in: loop / shape.loops), stream: stream, group: group)
-        let client = Client(loop: loop, place: place, number: clients.count, count: count)
-        client.position = redis.streams[stream].length
-        clients.append(client)
-        waiting.append(client)
-        after(patience) { self.hangUp(client) }
-        read(client) { result in
-            guard !client.isGone else { return }
-            switch result?.look.result {
-            case .nothing:
-                client.isParked = true
-                self.post(from: loop, to: place.home) {
-                    self.causes += 1
-                    self.send(place.home, .join(client.id, client.key, claims: false))
-                }
-            default: client.isGone = true
-            }
-        }
-    }
-
-    func read(_ client: Client, _ done: @escaping (SimulatedRedis.Taken?) -> Void) {
-        client.isLooking = true
-        request(client.loop, {
-            let taken = self.execute(client)
-            return {
-                client.isLooking = false
-                if client.isGone { self.handBack(client, taken) } else { self.deliver(client, taken) }
-                done(taken)
-            }
-        }, fail: {
-            client.isLooking = false
-            done(nil)
-        })
-    }
-
-    func execute(_ client: Client) -> SimulatedRedis.Taken {
-        let stream = client.place.stream
-        guard let group = client.place.group else {
-            let end = redis.streams[stream].length
-            var taken = SimulatedRedis.Taken()
-            taken.messages = Array(client.position..<end)
-            if client.position < end { taken.look.result = .found(full: false) }
-            return taken
-        }
-        return redis.take(stream, group, count: client.count, now: now)
-    }
-
-    func deliver(_ client: Client, _ taken: SimulatedRedis.Taken) {
-        guard let group = client.place.group else { return }
-        for message in taken.messages {
-            let delivery = Delivery(stream: client.place.stream, group: group, era: taken.era, message: message)
-            delivered[delivery, default: 0] += 1
-            if delivered[delivery]! > 1 { fail("\(delivery) was delivered twice.") }
-        }
-    }
-
-    func handBack(_ client: Client, _ taken: SimulatedRedis.Taken) {
-        guard let group = client.place.group, !taken.messages.isEmpty else { return }
-        let stream = client.place.stream
-        let due = chance(80) ? Duration.zero : now + .milliseconds(pick(500))
-        request(client.loop, {
-            guard self.redis.streams[stream].groups[group].era == taken.era else { return {} }
-            self.redis.streams[stream].groups[group].unowned += taken.messages.map { ($0, due) }
-            if self.sabotage != .quietHandBack { self.publish(stream, group) }
-            return {}
-        }, fail: {})
-    }
-
-    func look(_ client: Client) {
-        guard !client.isGone else { return }  // Its `.leave` is on its way.
-        read(client) { taken in
-            guard !client.isGone else { return }
-            let look = taken?.look ?? WaitHome.Look(result: .failed)
-            switch look.result {
-            case .found, .ended: client.isGone = true
-            default: break
-            }
-            self.post(from: client.loop, to: client.place.home) {
-                if case .found = look.result { self.found += 1 }
-                if case .failed = look.result { self.causes += 2 }
-                self.batches[client.place]?.removeAll { $0 === client }
-                self.send(client.place.home, .looked(client.id, look))
-            }
-        }
-    }
-
-    func hangUp(_ client: Client) {
-        guard !client.isGone else { return }
-        client.isGone = true
-        guard client.isParked && sabotage != .forgetsLeaves else { return }
-        post(from: client.loop, to: client.place.home) {
-            self.causes += 1
-            self.batches[client.place]?.removeAll { $0 === client }
-            self.send(client.place.home, .leave(client.id))
-        }
-    }
-
-    func end(_ client: Client) { client.isGone = true }
 }

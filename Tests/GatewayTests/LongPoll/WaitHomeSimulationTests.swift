@@ -17,6 +17,7 @@ struct WaitHomeSimulationTests {
         shape.breaks = Bool.random(using: &random)
         shape.destroys = Bool.random(using: &random)
         shape.isTracking = Int.random(in: 0..<8, using: &random) > 0
+        shape.claims = Bool.random(using: &random)
         return shape
     }
 

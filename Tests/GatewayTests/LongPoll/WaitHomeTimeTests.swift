@@ -1,4 +1,4 @@
-// What the home of waiting does by the clock: throttle, poll, walk, claims and due messages; and its bounds.
+// What the home of waiting does by the clock: throttle, poll, walk and due messages; and its bounds.
 
 import Testing
 
@@ -143,97 +143,6 @@ struct WaitHomeTimeTests {
             keep(bench.send(.leave(waiter(number))))
         }
         #expect(pending.count <= 20)
-    }
-
-    // MARK: Claims
-
-    @Test func `the claimants of a group share one look for idle messages every 200 ms`() {
-        bench.park(10, claims: true)
-        let looks = runClaims(for: .seconds(10)) { _ in .nothing }
-        #expect((45...51).contains(looks))
-    }
-
-    @Test func `a throttled group does not claim more often`() {
-        bench.park(10, claims: true)
-        let looks = runClaims(for: .seconds(1), nudgeEvery: .milliseconds(1)) { _ in .nothing }
-        #expect(looks <= 200 + 10, "One look per 5 ms, claims among them.")
-    }
-
-    @Test func `a claim look that came back full is repeated at once, by a claimant`() {
-        bench.park(1)
-        bench.settle(bench.join(2, claims: true)) { _ in .nothing }
-        bench.settle(bench.join(3, claims: true)) { _ in .nothing }
-        bench.now += .milliseconds(300)
-        #expect(bench.send(.timer(HomeBench.key)).looks == [2])
-        let first = bench.answer(2, .found(full: true), claimDue: bench.now + .seconds(60))
-        var asked = first.looks
-        var seen = asked
-        while let one = asked.first, one != 3 {
-            asked = bench.answer(one, .nothing).looks
-            seen += asked
-        }
-        #expect(seen.contains(3), "Waiter 1 does not claim.")
-    }
-
-    @Test func `a claim look that promises too soon does not spin`() {
-        bench.park(1, claims: true)
-        let looks = runClaims(for: .seconds(1), promise: .zero) { _ in .nothing }
-        #expect(looks <= 6)
-    }
-
-    @Test func `a new claimant does not wait for what an old one waits for`() {
-        bench.settle(bench.join(1, claims: true)) { _ in .nothing }
-        bench.now += .seconds(1)
-        #expect(bench.send(.timer(HomeBench.key)).looks == [1])
-        _ = bench.answer(1, .nothing, claimDue: bench.now + .seconds(60))
-        bench.now += .milliseconds(10)
-        #expect(bench.send(.nudged(HomeBench.key)).looks == [1])
-        _ = bench.join(2, claims: true)
-        let actions = bench.answer(1, .found(full: false), claimDue: bench.now + .seconds(60))
-        let more = actions + actions.looks.flatMap { bench.answer($0, .nothing) }
-        #expect(more.wakes.contains { $0 <= bench.now + .seconds(1) })
-    }
-
-    @Test func `a failed claim look is tried again`() {
-        bench.park(1, claims: true)
-        var failures = 3
-        let looks = runClaims(for: .seconds(2)) { _ in
-            failures -= 1
-            return failures >= 0 ? .failed : .nothing
-        }
-        #expect(looks >= 8 && looks <= 14)
-    }
-
-    /// Fires the timers in order; returns the number of looks. `promise`: the `claimDue` of a look, from its end.
-    private func runClaims(
-        for time: Duration, nudgeEvery: Duration? = nil, promise: Duration = .milliseconds(200),
-        _ look: (Int) -> WaitHome.Look.Result
-    ) -> Int {
-        let before = bench.home.looksStarted
-        let end = bench.now + time
-        var nextNudge = nudgeEvery.map { bench.now + $0 } ?? .seconds(1_000_000)
-        var wakes: [Duration] = []
-        var open = bench.send(.timer(HomeBench.key))
-        while true {
-            while !open.isEmpty {
-                wakes += open.wakes
-                open = open.looks.flatMap {
-                    let late = bench.send(.timer(HomeBench.key))  // A stray one, in the middle of the look.
-                    bench.now += .microseconds(100)
-                    return late + bench.answer($0, look($0), claimDue: bench.now + promise)
-                }
-            }
-            let next = min(wakes.min() ?? end, nextNudge)
-            guard next < end else { return bench.home.looksStarted - before }
-            bench.now = max(bench.now, next)
-            if next == nextNudge {
-                nextNudge += nudgeEvery!
-                open = bench.send(.nudged(HomeBench.key))
-            } else {
-                wakes.remove(at: wakes.firstIndex(of: next)!)
-                open = bench.send(.timer(HomeBench.key))
-            }
-        }
     }
 
     // MARK: Bounds

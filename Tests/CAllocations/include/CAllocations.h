@@ -1,0 +1,5 @@
+// Counts what the calling thread allocates, whoever asks for it: Swift, hiredis, C.
+#pragma once
+
+// Blocks that this thread has asked malloc for since it began; -1 where that can't be counted.
+long sluice_allocations(void);
