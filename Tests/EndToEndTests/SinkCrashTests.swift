@@ -55,7 +55,7 @@ import Testing
         first.kill()
         try rig.waitUntilSettled()
         // The lease, a quarter of it (with its jitter) until somebody looks, and room for a busy machine.
-        #expect(ContinuousClock.now - killed < .milliseconds(1000 + 300 + 1500))
+        #expect(ContinuousClock.now - killed < .milliseconds(1000 + 300 + 4000))
         for id in ids { #expect(rig.receiver.deliveries(of: id).map(\.attempt) == [1, 2]) }
         try rig.expectPromise(ids, second)
     }
@@ -70,7 +70,7 @@ import Testing
         try rig.wait("it is tried again") { rig.receiver.deliveries.count == 2 }
         let deliveries = rig.receiver.deliveries
         let delay = deliveries[1].time - deliveries[0].time
-        #expect(delay >= .milliseconds(2500) && delay < .milliseconds(4500), "\(delay)")
+        #expect(delay >= .milliseconds(2500) && delay < .milliseconds(7000), "\(delay)")
         try rig.waitUntilSettled()
         #expect(deliveries.map(\.attempt) == [1, 2])
         try rig.expectPromise([id], second)

@@ -72,6 +72,25 @@ import Testing
         #expect(try rig.deadLetters(gateway).isEmpty)
     }
 
+    @Test func `what Redis gives after the deadline of a read is delivered, and waits for no lease`() throws {
+        let rig = try SinkRig(["lease_ms": "2500"])
+        let id = try rig.add()
+        try rig.redis.run("XGROUP", "CREATE", SinkRig.stream, SinkRig.group, "0")
+        try rig.redis.run("XREADGROUP", "GROUP", SinkRig.group, "gone", "STREAMS", SinkRig.stream, ">")
+        let gateway = try rig.newGateway()
+        let early = try rig.add()
+        try rig.wait("it is at work") { try rig.receiver.confirmed.contains(early) && rig.pending() == 1 }
+        rig.redis.freeze()
+        poll(nil, 0, 2700)  // The lease ends meanwhile, and looks for what it leaves are given up, one after the other.
+        rig.redis.thaw()
+        let begin = ContinuousClock.now
+        try rig.wait("it is delivered") { rig.receiver.confirmed.contains(id) }
+        #expect(ContinuousClock.now - begin < .seconds(2))
+        #expect(gateway.log.contains("messages came late"))
+        try rig.waitUntilSettled()
+        try rig.expectPromise([id, early], gateway)
+    }
+
     /// Eight seconds of it: two replicas that are killed, stopped, ended and started again, a Redis that is
     /// killed, and a receiver that answers anything. Then all calms down, and the books are read.
     @Test func `whatever happens, every message has its 2xx or its one dead letter`() throws {

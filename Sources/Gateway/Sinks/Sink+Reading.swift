@@ -106,15 +106,31 @@ extension Sink {
     private func readNew(_ stream: SinkStream, _ count: Int, _ arrivals: inout [SinkArrival]) async throws(RedisError) {
         let command = RedisCommand.xreadgroup(
             group: stream.group.bytes, consumer: consumer.bytes, [(stream.name.bytes, .new)], count: count)
-        let reply = try await host.store.send(command)
+        let reply = try await host.store.send(command) { [weak self] reply in
+            if let self { cameLate(newArrivals(reply, stream), stream) }
+        }
+        arrivals += newArrivals(reply, stream)
+    }
+
+    private func newArrivals(_ reply: RedisReply, _ stream: SinkStream) -> [SinkArrival] {
+        var arrivals: [SinkArrival] = []
         var streams = reply.elements
-        guard streams.enterArray() == 2 else { return }
+        guard streams.enterArray() == 2 else { return [] }
         streams.skip()
-        guard var entries = streams.takeArray() else { return }
+        guard var entries = streams.takeArray() else { return [] }
         while var entry = entries.takeArray() {
             guard let id = entry.takeBytes().flatMap({ StreamID($0) }) else { continue }
             arrivals.append(arrival(id, &entry, count: 1, wasTakenOver: false, stream))
         }
+        return arrivals
+    }
+
+    /// Redis has executed a read that was given up already: what it gave is ours, and nobody else would have it
+    /// before the lease is over.
+    private func cameLate(_ arrivals: [SinkArrival], _ stream: SinkStream) {
+        guard !arrivals.isEmpty else { return }
+        log.notice("messages came late", metadata: stream.metadata(["count": "\(arrivals.count)"]))
+        handle(.late(stream.index, arrivals))
     }
 
     private func arrival(
@@ -167,11 +183,20 @@ extension Sink {
     ) async throws(RedisError) -> (cursor: [UInt8], due: Duration?) {
         let call = SinkTakeScript.call(
             stream.name, stream.group, consumer, dead: stream.dead, count: count, lease: lease, after: cursor)
-        let reply = try await host.store.evaluate(SinkTakeScript.script, call)
+        let reply = try await host.store.evaluate(SinkTakeScript.script, call) { [weak self] reply in
+            if let self { cameLate(taken(reply, stream).arrivals, stream) }
+        }
+        let part = taken(reply, stream)
+        arrivals += part.arrivals
+        return (part.cursor, part.due)
+    }
+
+    private func taken(_ reply: RedisReply, _ stream: SinkStream) -> (arrivals: [SinkArrival], cursor: [UInt8], due: Duration?) {
+        var arrivals: [SinkArrival] = []
         var parts = reply.elements
         guard var taken = parts.takeArray(), let trimmed = parts.takeArray(), let next = parts.takeBytes(),
             let due = parts.takeInteger()
-        else { return ([], nil) }
+        else { return ([], [], nil) }
         while var row = taken.takeArray() {
             guard let id = row.takeBytes().flatMap({ StreamID($0) }) else { continue }
             var fields = row
@@ -183,7 +208,7 @@ extension Sink {
             state.foundTrimmed(stream.index, count: trimmed.remaining)
             log.warning("messages were trimmed while they were pending", metadata: stream.metadata(["count": "\(trimmed.remaining)"]))
         }
-        return (Array(next), due < 0 ? nil : .milliseconds(due))
+        return (arrivals, Array(next), due < 0 ? nil : .milliseconds(due))
     }
 
     private func reap(_ stream: SinkStream) async {

@@ -136,7 +136,9 @@ extension Sink {
                 stream.wasOpen = true
                 return
             } catch {
-                log.warning("cannot create the group", metadata: stream.metadata(["error": "\(error)"]))
+                // Every start begins so; the end of a connection has a log line of its own.
+                let level: Logger.Level = if case .unavailable(.notConnected) = error { .debug } else { .warning }
+                log.log(level: level, "cannot create the group", metadata: stream.metadata(["error": "\(error)"]))
             }
             await host.loop.sleep(for: state.backoff.jittered(pause))
             pause = min(pause * 2, SinkLimits.readPause.most)

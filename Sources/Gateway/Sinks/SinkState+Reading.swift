@@ -40,6 +40,10 @@ extension SinkState {
 
     mutating func read(_ stream: Int, _ arrivals: [SinkArrival]) {
         streams[stream].reserved = 0
+        arrived(stream, arrivals)
+    }
+
+    mutating func arrived(_ stream: Int, _ arrivals: [SinkArrival]) {
         for arrival in arrivals { arrived(stream, arrival) }
     }
 

@@ -70,6 +70,8 @@ struct SinkState {
     enum Event {
         /// What a reservation came to; its slots are free again.
         case read(Int, [SinkArrival])
+        /// What a read brought after it had ended without a result: no slots are reserved for it.
+        case late(Int, [SinkArrival])
         case attemptEnded(Key, SinkOutcome)
         /// Redis has answered a write of these messages.
         case wrote(Int, Write, [(id: StreamID, result: Written)])
@@ -187,6 +189,7 @@ struct SinkState {
         actions.removeAll(keepingCapacity: true)
         switch event {
         case .read(let stream, let arrivals): read(stream, arrivals)
+        case .late(let stream, let arrivals): arrived(stream, arrivals)
         case .attemptEnded(let key, let outcome): attemptEnded(key, outcome)
         case .wrote(let stream, let write, let results): wrote(stream, write, results)
         case .writeFailed(let stream, let write, let ids): writeFailed(stream, write, ids)
