@@ -235,7 +235,7 @@ private final class RedisWatcher: RedisClientDelegate {
     func redisDisconnected(_ client: RedisClient, reason: RedisError.Reason) {
         guard !isOutage else { return }
         isOutage = true
-        log.warning("Redis is gone: \(reason.sentence)")
+        log.warning("Redis is gone: \(reason)")
     }
 
     func redisInvalidated(_ client: RedisClient, key: UnsafeRawBufferPointer) {

@@ -175,17 +175,17 @@ extension Problem {
     init(_ error: RedisError) {
         switch error {
         case .unavailable(let reason):
-            self.init(.redisUnavailable, "Redis can't be reached (\(reason.sentence)); nothing was executed.")
+            self.init(.redisUnavailable, "Redis can't be reached (\(reason)); nothing was executed.")
         case .overloaded:
             self.init(.overloaded, "Too many commands are waiting for Redis already; nothing was executed.")
         case .outcomeUnknown(.read, let reason):
-            self.init(.redisUnavailable, "Redis did not answer (\(reason.sentence)).")
+            self.init(.redisUnavailable, "Redis did not answer (\(reason)).")
         case .outcomeUnknown(.write, let reason):
-            self.init(.outcomeUnknown, "The command was sent and Redis did not answer (\(reason.sentence)): it may have been executed.")
+            self.init(.outcomeUnknown, "The command was sent and Redis did not answer (\(reason)): it may have been executed.")
         case .outcomeUnknown(.consume, let reason):
             self.init(
                 .outcomeUnknown,
-                "Messages may have been delivered to this consumer without reaching you (\(reason.sentence)); reading with ?id=pending gives them again.")
+                "Messages may have been delivered to this consumer without reaching you (\(reason)); reading with ?id=pending gives them again.")
         case .reply(let code, let line):
             self.init(code, line)
         }
@@ -220,18 +220,6 @@ extension Problem {
 
     init(_ error: JSONError) {
         self.init(.invalidJSON, "\(error)")
-    }
-}
-
-extension RedisError.Reason {
-    var sentence: String {
-        switch self {
-        case .notConnected(let why): why.isEmpty ? "not connected" : why
-        case .connectionLost(let why), .protocolError(let why): why.isEmpty ? "the connection broke" : "the connection broke: \(why)"
-        case .timedOut: "no answer in time"
-        case .noTracking: "it does not track keys for us"
-        case .closed: "the gateway is shutting down"
-        }
     }
 }
 

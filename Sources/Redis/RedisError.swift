@@ -86,3 +86,29 @@ extension RedisError {
         if case .reply(let code, _) = self { code } else { nil }
     }
 }
+
+// MARK: In words
+
+extension RedisError.Reason: CustomStringConvertible {
+    public var description: String {
+        switch self {
+        case .notConnected(let why): why.isEmpty ? "not connected" : why
+        case .connectionLost(let why), .protocolError(let why):
+            why.isEmpty ? "the connection broke" : "the connection broke: \(why)"
+        case .timedOut: "no answer in time"
+        case .noTracking: "it does not track keys for us"
+        case .closed: "the gateway is shutting down"
+        }
+    }
+}
+
+extension RedisError: CustomStringConvertible {
+    public var description: String {
+        switch self {
+        case .unavailable(let reason): "Redis can't be reached (\(reason))"
+        case .outcomeUnknown(_, let reason): "outcome unknown (\(reason))"
+        case .overloaded: "too many commands are waiting for Redis"
+        case .reply(_, let message): message
+        }
+    }
+}
