@@ -219,10 +219,14 @@ import Testing
         let bench = try Bench()
         let proxy = try ScriptedReceiver(loop: bench.loop)
         defer { proxy.stop() }
+        // Other tests of this process have clients of their own, which talk to addresses, not to names.
+        setenv("no_proxy", "127.0.0.1,localhost", 1)
         setenv("http_proxy", "http://127.0.0.1:\(proxy.port)", 1)
         defer { unsetenv("http_proxy") }
-        #expect(try bench.post(bench.request()).answer?.status == 200)
-        #expect(proxy.accepted == 0)
+        var request = bench.request()
+        request.url = "http://here.test:\(bench.receiver.port)/"
+        #expect(try bench.post(request).answer?.status == 200)
+        #expect(bench.receiver.accepted == 1 && proxy.accepted == 0)
     }
 
     @Test func `more than may be in flight wait their turn, and their time does not run`() throws {
