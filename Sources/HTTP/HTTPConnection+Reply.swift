@@ -138,8 +138,9 @@ extension HTTPConnection {
         hooks.append((end: appended, call: hook))
     }
 
-    private func lose(_ response: borrowing Response) {
+    func lose(_ response: borrowing Response) {
         if case .bytes(let bytes) = response.body { buffers.give(bytes) }
+        request.onClientGone = nil
         counters.lost += 1
         response.onLost?()
     }
