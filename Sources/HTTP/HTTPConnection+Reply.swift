@@ -138,9 +138,8 @@ extension HTTPConnection {
         hooks.append((end: appended, call: hook))
     }
 
-    func lose(_ response: borrowing Response) {
+    private func lose(_ response: borrowing Response) {
         if case .bytes(let bytes) = response.body { buffers.give(bytes) }
-        request.onClientGone = nil
         counters.lost += 1
         response.onLost?()
     }

@@ -214,9 +214,7 @@ public final class HTTPConnection: Pollable, Flushable {
     private func replyLater(_ answer: Response) async -> Bool {
         var response = answer
         if closesAfterAnswer { response.closesConnection = true }
-        // Who has closed its half counts as gone while it is parked; that may have come after the answer.
-        if isPeerClosed { lose(response) }
-        let goesOn = isPeerClosed ? false : await reply(response)
+        let goesOn = await reply(response)
         counters.inFlight -= 1
         request.end()
         return goesOn

@@ -111,20 +111,4 @@ struct RestTests {
         harness.loop.runUntilIdle()
         #expect(isLost)
     }
-
-    @Test func `a parked client that has closed its half gets nothing, and the reply is told lost`() throws {
-        let promise = Promise()
-        let harness = try Harness { _ in Response(body: .later(promise)) }
-        harness.send(ask)
-        harness.client?.socket.shutdownWriting()
-        harness.loop.runUntilIdle()
-        #expect(promise.isClientGone)
-        var isLost = false
-        var response = Response()
-        response.onLost = { isLost = true }
-        promise.client?.answer(response)
-        harness.loop.runUntilIdle()
-        #expect(isLost)
-        #expect(harness.receive().isEmpty)
-    }
 }
