@@ -33,6 +33,7 @@ public actor GatewayServer {
     private var acceptor: Acceptor?
     private var peers: [GatewayServer] = []
     private var nextPeer = 0
+    private var worksUnderWay = 0
 
     init(loop: EventLoop, index: Int, shared: SharedState) {
         let config = shared.config
@@ -131,11 +132,13 @@ public actor GatewayServer {
     }
 
     private func begin(_ work: BackgroundWork) {
+        worksUnderWay += 1
         loop.spawn { await self.run(work) }
     }
 
     private func run(_ work: BackgroundWork) async {
         await api.perform(work, shared.log)
+        worksUnderWay -= 1
     }
 
     private func collectSnapshots() async -> [LoopSnapshot] {
@@ -175,6 +178,8 @@ public actor GatewayServer {
         while drainingSinks > 0 && loop.now < end { await loop.sleep(for: .milliseconds(5)) }
         webhooks.close()
         while http.counters.open > 0 && loop.now < end { await loop.sleep(for: .milliseconds(5)) }
+        // A look may still bring messages for a client that has its answer: they have to be handed back.
+        while worksUnderWay > 0 && loop.now < end { await loop.sleep(for: .milliseconds(5)) }
         redis.close()
         while !redis.isClosed && loop.now < end + .seconds(1) { await loop.sleep(for: .milliseconds(5)) }
     }

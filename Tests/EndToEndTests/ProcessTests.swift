@@ -73,6 +73,20 @@ import Testing
         #expect(try rig.redis.run("XLEN", stream) == ":1\r\n")
     }
 
+    @Test func `what a look still brings during the shutdown becomes unowned`() throws {
+        let rig = try Rig()
+        let stream = try rig.newGroup("drain")
+        let reader = try rig.park(stream, "c")
+        let looks = try rig.metric("sluice_looks_total")
+        try rig.redis.transaction([["XADD", stream, "*", "n", "1"], ["CLIENT", "PAUSE", "2000", "WRITE"]])
+        try waitUntil("the look is under way") { try rig.metric("sluice_looks_total") > looks }
+        rig.gateway.send(15)
+        #expect(try reader.wait(atMost: .seconds(1)).json == ["messages": []])
+        #expect(rig.gateway.waitForEnd(atMost: .seconds(30)) == 0)
+        let pending = try rig.redis.run("XPENDING", stream, "g", "-", "+", "10")
+        #expect(pending.contains("unowned"), "\(pending)")
+    }
+
     @Test func `kill -9 at any moment loses no confirmed message, and leaves each claimable`() throws {
         var random = SeededRandom()
         let redis = try RedisServerProcess()

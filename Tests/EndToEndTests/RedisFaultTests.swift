@@ -92,10 +92,10 @@ import Testing
         #expect(try reader.wait(atMost: .seconds(5)).numbers.isEmpty == false)
     }
 
-    @Test func `a parked read ends in time though Redis stands still`() throws {
+    @Test(arguments: ["", "&stats"]) func `a parked read ends in time though Redis stands still`(options: String) throws {
         let rig = try Rig(["--redis-timeout-ms", "20000"])
         let stream = try rig.newGroup("time")
-        let reader = rig.client.begin("POST", rig.readPath(stream, "c", "block_ms=2500"))
+        let reader = rig.client.begin("POST", rig.readPath(stream, "c", "block_ms=2500" + options))
         try rig.waitUntilParked(1)
         rig.redis.freeze()
         let begin = ContinuousClock.now

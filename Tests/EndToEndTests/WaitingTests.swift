@@ -205,6 +205,19 @@ import Testing
         #expect(try rig.pending(stream)[added[0]] == nil, "noack is for unowned ones too")
     }
 
+    @Test func `an unowned message reaches who waits for it behind one who does not want it`() throws {
+        let stream = try rig.newGroup("modest")
+        let id = try rig.add(1, to: stream)
+        #expect(try rig.read(stream, "a").ids == [id])
+        let modest = try rig.park(stream, "b", "block_ms=0&unowned=false")
+        let other = try rig.park(stream, "c", "block_ms=5000")
+        try rig.redis.run("XCLAIM", stream, "g", "unowned", "0", id, "TIME", "0", "RETRYCOUNT", "1", "JUSTID")
+        try rig.redis.run("PUBLISH", "sluice:nudge", "u\(stream.utf8.count):\(stream)g")
+        #expect(try other.wait(atMost: .seconds(2)).ids == [id])
+        let next = try rig.add(2, to: stream)
+        #expect(try modest.wait(atMost: .seconds(2)).ids == [next])
+    }
+
     @Test func `a large claim takes all that is idle before anything new, and nothing twice`() throws {
         let stream = try rig.newGroup("claims")
         let lines = (0..<350).map { "{\"fields\":{\"n\":\"\($0)\"}}\n" }.joined()

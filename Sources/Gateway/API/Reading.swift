@@ -17,8 +17,8 @@ extension API {
             createConsumerSoon(read)
             return call.response
         }
-        longPoll.beginLook(read.key)
-        defer { longPoll.endLook(read.key) }
+        let round = longPoll.beginLook(read.key)
+        defer { longPoll.endLook(read.key, round: round) }
         return try await readNow(read, orWait: block)
     }
 

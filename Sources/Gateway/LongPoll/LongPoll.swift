@@ -46,10 +46,17 @@ final class LongPoll {
         var track: (StreamName, WaitHome.TrackID) -> Void
     }
 
-    private struct FirstLook {
-        var count = 0
-        /// Who came meanwhile.
-        var behind: [(Waiter, claims: Duration?)] = []
+    /// Looks of those who are not queued up yet, in rounds: who comes meanwhile waits for the looks that have
+    /// begun by then, not for later ones. Where somebody always looks they would wait for ever.
+    private struct FirstLooks {
+        struct Round {
+            var count = 0
+            /// Who came meanwhile.
+            var behind: [(Waiter, claims: Duration?)] = []
+        }
+        var rounds: [Round] = []
+        /// The number of `rounds[0]`.
+        var first = 0
     }
 
     struct Counters {
@@ -72,7 +79,7 @@ final class LongPoll {
     /// How many on this loop wait for a key.
     private var waiting: [WaitKey: Int] = [:]
     /// Looks under way of those who are not queued up yet, but will be first.
-    private var looks: [WaitKey: FirstLook] = [:]
+    private var looks: [WaitKey: FirstLooks] = [:]
     private var lastNumber: UInt64 = 0
     private var isDraining = false
     private var slowTickTimer: TimerID?
@@ -117,29 +124,46 @@ final class LongPoll {
         let end = isDraining ? loop.now : deadline
         let last: Waiter.Signal = isDraining ? .draining : .expired
         if let end { waiter.timer = loop.schedule(at: end) { waiter.deliver(last) } }
-        if !afterLook && looks[waiter.key] != nil {
-            looks[waiter.key]!.behind.append((waiter, claims))
+        if !afterLook, let last = looks[waiter.key]?.rounds.indices.last {
+            looks[waiter.key]!.rounds[last].behind.append((waiter, claims))
         } else {
             join(waiter, claims: claims)
         }
     }
 
     private func join(_ waiter: Waiter, claims: Duration?) {
-        send(.event(.join(waiter.id, waiter.key, claims: claims)), to: homeIndex(waiter.key.stream))
+        send(.event(.join(waiter.id, waiter.key, claims: claims, takesUnowned: waiter.takesUnowned)), to: homeIndex(waiter.key.stream))
     }
 
     /// Whether somebody on this loop waits for the key already: who comes now has nothing to look for that
     /// they would not find, and no right to find it before them.
     func isWaitedFor(_ key: WaitKey) -> Bool { waiting[key] != nil || looks[key] != nil }
 
-    /// Somebody looks, and will wait if there is nothing. Balanced by `endLook`.
-    func beginLook(_ key: WaitKey) { looks[key, default: FirstLook()].count += 1 }
+    /// Somebody looks, and will wait if there is nothing. Balanced by `endLook` with the same round.
+    func beginLook(_ key: WaitKey) -> Int {
+        var first = looks[key] ?? FirstLooks()
+        if first.rounds.last?.behind.isEmpty != true { first.rounds.append(FirstLooks.Round()) }
+        first.rounds[first.rounds.count - 1].count += 1
+        looks[key] = first
+        return first.first + first.rounds.count - 1
+    }
 
     /// Whoever looked has queued up or got something: now it is the turn of those who came meanwhile.
-    func endLook(_ key: WaitKey) {
-        looks[key]!.count -= 1
-        guard looks[key]!.count == 0, let look = looks.removeValue(forKey: key) else { return }
-        for (waiter, claims) in look.behind where waiters[waiter.id] != nil { join(waiter, claims: claims) }
+    func endLook(_ key: WaitKey, round: Int) {
+        guard var first = looks.removeValue(forKey: key) else { preconditionFailure("A look ends that did not begin.") }
+        first.rounds[round - first.first].count -= 1
+        let ended = first.rounds.prefix { $0.count == 0 }
+        first.rounds.removeFirst(ended.count)
+        first.first += ended.count
+        if !first.rounds.isEmpty { looks[key] = first }
+        for (waiter, claims) in ended.flatMap(\.behind) where waiters[waiter.id] != nil { join(waiter, claims: claims) }
+    }
+
+    /// Its time is up, and it gets a little more for its last words: then it is told so again.
+    func grant(_ waiter: Waiter, _ time: Duration) {
+        guard waiters[waiter.id] != nil else { return }
+        if let timer = waiter.timer { loop.cancel(timer) }
+        waiter.timer = loop.schedule(at: loop.now + time) { waiter.deliver(.expired) }
     }
 
     func leave(_ waiter: Waiter) {

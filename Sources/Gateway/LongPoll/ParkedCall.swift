@@ -26,6 +26,10 @@ enum ParkedRead {
         if case .group(let read) = self { read.wantsStats } else { false }
     }
 
+    var takesUnowned: Bool {
+        if case .group(let read) = self { read.takesUnowned } else { true }
+    }
+
     /// It also wants what others have left idle for so long.
     var claims: Duration? {
         if case .group(let read) = self { read.claimMinIdle } else { nil }
@@ -38,6 +42,10 @@ final class ParkedCall: LaterResponse, WaiterOwner {
         /// Its time is up, and it only waits for the group's numbers.
         case closing
     }
+
+    /// How long an answer whose time has come waits for the group's numbers: a Redis that stands still must not
+    /// keep its client.
+    private static let statsTime = Duration.milliseconds(250)
 
     /// Makes it the reply to its request; set by the responder that let the call in.
     var complete: (Result<Response, Problem>) -> Response = { _ in preconditionFailure("Not let in yet.") }
@@ -58,6 +66,7 @@ final class ParkedCall: LaterResponse, WaiterOwner {
         self.api = api
         waiter = try api.longPoll.newWaiter(read.key)
         waiter.owner = self
+        waiter.takesUnowned = read.takesUnowned
         api.longPoll.enter(waiter, claims: read.claims, until: block.deadline(from: api.loop.now), afterLook: afterLook)
     }
 
@@ -81,11 +90,10 @@ final class ParkedCall: LaterResponse, WaiterOwner {
             state = .looking
             api.startWork(.look(waiter.id))
         case .expired, .draining:
-            guard !read.wantsStats else {
-                state = .closing
-                return api.startWork(.answerEmpty(waiter.id))
-            }
-            answerEmpty()
+            guard read.wantsStats, state != .closing else { return answerEmpty() }
+            state = .closing
+            api.longPoll.grant(waiter, ParkedCall.statsTime)
+            api.startWork(.answerEmpty(waiter.id))
         case .gone:
             leave()
             api.longPoll.counters.departed += 1

@@ -11,6 +11,10 @@ extension WaitHome {
         /// everybody looks for himself, these have to when not all have.
         var restless = WaiterQueue()
         var isEveryoneRestless = false
+        /// Those who do not want what nobody holds. Their empty look says nothing of it: when one has looked, the
+        /// first of the others looks too.
+        var modest: Set<WaiterID> = []
+        var needsTaker = false
         /// Something may be idle enough by now for the first claimant.
         var needsClaim = false
         /// The first claimant is, or was, among those who look.
@@ -33,6 +37,12 @@ extension WaitHome.Queue {
         waiters.remove(waiter)
         claimants.remove(waiter)
         restless.remove(waiter)
+        modest.remove(waiter)
+    }
+
+    /// The first who also takes what nobody holds.
+    var firstTaker: WaiterID? {
+        waiters.prefix(modest.count + 1).first { !modest.contains($0) }
     }
 
     /// Who asks for less idle time than all others does not wait for what they wait for.

@@ -17,8 +17,9 @@ struct WaitHome {
     typealias Instant = Duration
 
     enum Event: Sendable {
-        /// `claims`: the waiter also wants what others have left idle for so long (`claim_min_idle_ms`).
-        case join(WaiterID, WaitKey, claims: Duration?)
+        /// `claims`: the waiter also wants what others have left idle for so long (`claim_min_idle_ms`);
+        /// `takesUnowned`: and what nobody holds.
+        case join(WaiterID, WaitKey, claims: Duration?, takesUnowned: Bool = true)
         /// Answered, out of time, or gone; also in the middle of a look.
         case leave(WaiterID)
         case looked(WaiterID, Look)
@@ -118,7 +119,7 @@ struct WaitHome {
         self.now = now
         actions.removeAll(keepingCapacity: true)
         switch event {
-        case .join(let waiter, let key, let claims): join(waiter, key, claims: claims)
+        case .join(let waiter, let key, let claims, let takes): join(waiter, key, claims: claims, takesUnowned: takes)
         case .leave(let waiter): leave(waiter)
         case .looked(let waiter, let look): looked(waiter, look)
         case .tracked(let stream, let id, let succeeded): tracked(stream, id, succeeded)
@@ -133,12 +134,13 @@ struct WaitHome {
 
     // MARK: Coming and going
 
-    private mutating func join(_ waiter: WaiterID, _ key: WaitKey, claims: Duration?) {
+    private mutating func join(_ waiter: WaiterID, _ key: WaitKey, claims: Duration?, takesUnowned: Bool) {
         keys[waiter] = key
         streams[key.stream, default: Stream()].queues[key.group, default: Queue()].waiters.append(waiter)
         let firstClaim = now + settings.claimInterval  // Its own look, a moment ago, found nothing.
         change(key) { queue in
             queue.doubt(by: waiter)
+            if !takesUnowned { queue.modest.insert(waiter) }
             if let claims { queue.addClaimant(waiter, claims, firstClaim) }
         }
     }
@@ -175,6 +177,10 @@ struct WaitHome {
                 if !full { queue.batchCameFull = false }
             case .nothing:
                 queue.batchCameFull = false
+                if !queue.isClaiming, queue.modest.contains(waiter), queue.firstTaker != nil {
+                    queue.needsTaker = true
+                    queue.doubt()
+                }
             case .failed:
                 queue.batchCameEmpty = false
                 queue.batchCameFull = false
@@ -313,13 +319,16 @@ struct WaitHome {
     /// False when those who had to look for themselves have gone.
     private mutating func startLooks(_ queue: inout Queue, _ key: WaitKey, stillDoubted: Bool) -> Bool {
         let batch: [WaiterID]
-        if key.group != nil {
+        if queue.needsTaker, let taker = queue.firstTaker {
+            batch = [taker]
+        } else if key.group != nil {
             batch = queue.waiters.prefix(queue.width)
         } else if queue.isEveryoneRestless {
             batch = queue.waiters.prefix(.max)
         } else {
             batch = queue.restless.prefix(.max)
         }
+        queue.needsTaker = false
         queue.calm()
         if stillDoubted { queue.doubt() }
         if !batch.isEmpty { look(&queue, batch) }

@@ -27,6 +27,8 @@ final class Waiter {
     let key: WaitKey
     /// Kept alive by its waiter, until it leaves.
     var owner: (any WaiterOwner)?
+    /// False: what nobody holds is not for this one, and its look tells nothing of that.
+    var takesUnowned = true
     private var pending: Signal?
     private var continuation: UnsafeContinuation<Signal, Never>?
     var timer: TimerID?

@@ -28,6 +28,22 @@ struct WaitHomeTests {
         #expect(bench.join(4).looks == [1])
     }
 
+    @Test func `who takes what nobody holds looks after one who does not, and only then`() {
+        _ = bench.settle(bench.send(.join(waiter(1), HomeBench.key, claims: nil, takesUnowned: false))) { _ in .nothing }
+        _ = bench.settle(bench.send(.join(waiter(2), HomeBench.key, claims: nil, takesUnowned: false))) { _ in .nothing }
+        let asked = bench.join(3)
+        #expect(asked.looks == [1])
+        #expect(bench.settle(asked) { _ in .nothing } == 1)
+        bench.now += .seconds(1)
+        #expect(bench.send(.nudged(HomeBench.key)).looks == [1])
+        bench.now += .seconds(1)  // Nothing is throttled.
+        #expect(bench.answer(1, .nothing).looks == [3])
+        #expect(bench.answer(3, .found(full: false)).looks.isEmpty)
+        #expect(bench.send(.nudged(HomeBench.key)).looks == [1])
+        bench.now += .seconds(1)
+        #expect(bench.answer(1, .nothing).looks.isEmpty, "nobody is there who takes them")
+    }
+
     @Test func `looks widen 1, 2, 4 while they come back full`() {
         bench.park(20)
         var actions = bench.track(bench.send(.invalidated(HomeBench.orders)))
