@@ -98,6 +98,13 @@ package final class ClientSocket {
         }
     }
 
+    /// Whether `text` has come by now. Looks, and does not wait.
+    package func replyIsThere(_ text: String) throws -> Bool {
+        var state = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+        while poll(&state, 1, 0) > 0, try receive(until: .now + .seconds(1)) {}
+        return received.firstRange(of: Array(text.utf8)) != nil
+    }
+
     /// The next reply. Interim ones (100 Continue) are replies too.
     package func reply(atMost limit: Duration = .seconds(20), isHead: Bool = false) throws -> Reply {
         let end = ContinuousClock.now + limit
