@@ -9,12 +9,23 @@ enum GatewayKeys {
     /// A sorted set, entry ID → the time (ms since 1970) before which no read takes it. An entry without a
     /// score is due now. The stream's length stands before its name, so that no two pairs share a key.
     static func due(_ stream: StreamName, _ group: GroupName) -> [UInt8] {
+        key(of: stream, "}:due:", then: group.bytes)
+    }
+
+    /// A string that lives for `idempotency_ttl_ms`: what was added to the stream under an `Idempotency-Key`; see
+    /// `IdempotentAddScript`.
+    static func idempotency(_ stream: StreamName, _ name: [UInt8]) -> [UInt8] {
+        key(of: stream, "}:idem:", then: name)
+    }
+
+    private static func key(of stream: StreamName, _ kind: StaticString, then name: [UInt8]) -> [UInt8] {
         var key = Array("sluice:{".utf8)
         key += HashSlot(of: stream.bytes).tag
-        key += Array("}:due:\(stream.bytes.count):".utf8)
+        kind.withUTF8Buffer { key += $0 }
+        key += Array("\(stream.bytes.count):".utf8)
         key += stream.bytes
         key.append(UInt8(ascii: ":"))
-        key += group.bytes
+        key += name
         return key
     }
 }

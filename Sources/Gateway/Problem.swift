@@ -30,6 +30,7 @@ enum ProblemCode: String, CaseIterable {
     case groupExists = "GROUP_EXISTS"
     case tooLarge = "TOO_LARGE"
     case misdirected = "MISDIRECTED"
+    case idempotencyMismatch = "IDEMPOTENCY_MISMATCH"
     case tooManyWaiters = "TOO_MANY_WAITERS"
     case internalError = "INTERNAL"
     case notSupportedByRedis = "NOT_SUPPORTED_BY_REDIS"
@@ -37,6 +38,7 @@ enum ProblemCode: String, CaseIterable {
     case redisUnavailable = "REDIS_UNAVAILABLE"
     case overloaded = "OVERLOADED"
     case outcomeUnknown = "OUTCOME_UNKNOWN"
+    case replicationTimeout = "REPLICATION_TIMEOUT"
     case redisOutOfMemory = "REDIS_OUT_OF_MEMORY"
 
     /// The status it usually comes with; a `Problem` may carry another (413, 414 and 431 share a code).
@@ -54,11 +56,12 @@ enum ProblemCode: String, CaseIterable {
         case .tooLarge: 413
         case .unsupportedMediaType: 415
         case .misdirected: 421
+        case .idempotencyMismatch: 422
         case .tooManyWaiters: 429
         case .internalError: 500
         case .notSupportedByRedis: 501
         case .redisUnavailable, .overloaded: 503
-        case .outcomeUnknown: 504
+        case .outcomeUnknown, .replicationTimeout: 504
         case .unsupportedHTTPVersion: 505
         case .redisOutOfMemory: 507
         }
@@ -88,6 +91,7 @@ enum ProblemCode: String, CaseIterable {
         case .groupExists: "The group exists"
         case .tooLarge: "Too large"
         case .misdirected: "Not our host"
+        case .idempotencyMismatch: "The key was used for another message"
         case .tooManyWaiters: "Too many waiters"
         case .internalError: "Internal error"
         case .notSupportedByRedis: "Not supported by this Redis"
@@ -95,6 +99,7 @@ enum ProblemCode: String, CaseIterable {
         case .redisUnavailable: "Redis is unavailable"
         case .overloaded: "Overloaded"
         case .outcomeUnknown: "Outcome unknown"
+        case .replicationTimeout: "Too few replicas have it"
         case .redisOutOfMemory: "Redis is out of memory"
         }
     }
@@ -182,6 +187,11 @@ extension Problem {
             self.init(.redisUnavailable, "Redis did not answer (\(reason)).")
         case .outcomeUnknown(.write, let reason):
             self.init(.outcomeUnknown, "The command was sent and Redis did not answer (\(reason)): it may have been executed.")
+        case .outcomeUnknown(.idempotent, let reason):
+            self.init(
+                .outcomeUnknown,
+                "The command was sent and Redis did not answer (\(reason)): it may have been executed; the same call with the same key adds nothing twice.")
+            retryable = true
         case .outcomeUnknown(.consume, let reason):
             self.init(
                 .outcomeUnknown,

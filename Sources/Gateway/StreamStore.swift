@@ -19,6 +19,15 @@ protocol StreamStore: AnyObject {
     func evaluate(
         _ script: RedisScript, _ call: RedisCommand, late: ((RedisReply) -> Void)?
     ) async throws(RedisError) -> RedisReply
+
+    /// Sends commands as one piece; see `CommandBlock`. Throws when nothing was sent.
+    func begin(_ block: CommandBlock) throws(RedisError)
+
+    /// Before a block of the replicated lane is begun.
+    func openReplicated() async throws(RedisError)
+
+    /// How many replicas have confirmed what an answered block of the replicated lane has written.
+    func confirm(_ write: ReplicatedWrite, replicas: Int, within patience: Duration) async -> Int
 }
 
 extension StreamStore {

@@ -5,6 +5,10 @@
 enum Waiter {
     case caller(UnsafeContinuation<Result<RedisReply, RedisError>, Never>)
     case batch(CommandBatch, index: Int)
+    /// All its commands in one place of the queue.
+    case block(CommandBlock)
+    /// Whoever does not wait in a task.
+    case taker((Result<RedisReply, RedisError>) -> Void)
     case handshake(HandshakeStep)
     case ping
     /// Whoever it was has been told that no answer came in time. The answer is dropped in its place.
@@ -25,6 +29,13 @@ struct InFlight {
     var command: RedisCommand?
     /// Takes an answer that comes after the deadline.
     var late: ((RedisReply) -> Void)?
+    /// It was sent before, over a connection that broke.
+    var mayHaveRun = false
+}
+
+extension RedisCommand.Effect {
+    /// Whether the command may go out once more when its connection broke.
+    var mayRepeat: Bool { self == .read || self == .idempotent }
 }
 
 /// Commands that were sent next to one another, and their common waiter.
@@ -47,7 +58,7 @@ final class CommandBatch {
         self.isTracked = isTracked
         self.deadline = deadline
         self.continuation = continuation
-        mayRepeat = commands.allSatisfy { $0.effect == .read }
+        mayRepeat = commands.allSatisfy(\.effect.mayRepeat)
         results = Array(repeating: nil, count: commands.count)
         missing = commands.count
     }
@@ -65,8 +76,11 @@ final class CommandBatch {
         if missing == 0 { finish() }
     }
 
-    func settleAll(_ result: Result<RedisReply, RedisError>) {
-        for index in results.indices { settle(index, result) }
+    /// None of them will be sent again; those that are no reads may have been executed.
+    func giveUp(_ reason: RedisError.Reason) {
+        for (index, command) in commands.enumerated() {
+            settle(index, .failure(command.effect == .read ? .unavailable(reason) : .outcomeUnknown(command.effect, reason)))
+        }
     }
 
     /// Starts anew, once: what was answered is forgotten, since tracking ended with the connection.
@@ -125,5 +139,13 @@ struct Ring<Element> {
         for _ in count..<slots.count * 2 { larger.append(nil) }
         slots = larger
         head = 0
+    }
+}
+
+extension Ring where Element == InFlight {
+    /// The block at the front, if a block is there.
+    var firstBlock: CommandBlock? {
+        guard let first, case .block(let block) = first.waiter else { return nil }
+        return block
     }
 }

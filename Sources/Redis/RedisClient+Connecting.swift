@@ -57,17 +57,20 @@ extension RedisClient {
 
     private func open(_ address: SocketAddress) {
         do throws(SystemError) {
-            commands = try connection(to: address, isSubscription: false)
-            subscription = try connection(to: address, isSubscription: true)
+            self.address = address
+            commands = try connection(to: address, isSubscription: false, owner: self)
+            subscription = try connection(to: address, isSubscription: true, owner: self)
         } catch {
             abandon(.notConnected("\(address): \(error)"))
         }
     }
 
-    private func connection(to address: SocketAddress, isSubscription: Bool) throws(SystemError) -> RedisConnection {
+    func connection(
+        to address: SocketAddress, isSubscription: Bool, owner: any RedisConnectionOwner
+    ) throws(SystemError) -> RedisConnection {
         try RedisConnection(
             loop: loop, address: address, limits: limits, counters: counters, isSubscription: isSubscription,
-            owner: self)
+            owner: owner)
     }
 
     /// Gives up what there is of a connection.
@@ -111,6 +114,7 @@ extension RedisClient {
             schedulePing()
             commands?.checkAlive()
             subscription?.checkAlive()
+            replicaLink.checkAlive()
         }
     }
 
@@ -162,6 +166,7 @@ extension RedisClient {
         commands = nil
         subscription?.close()
         subscription = nil
+        replicaLink.close()
         attempt = nil
         features = nil
         lastReason = .closed

@@ -9,9 +9,7 @@ import Net
 extension RedisClient {
     func greetCommands(_ connection: RedisConnection) {
         authenticate(connection)
-        if endpoint.database != 0 {
-            send(.make("SELECT", [String(endpoint.database)]), .select, on: connection)
-        }
+        selectDatabase(connection)
         send(.make("CLIENT", ["SETNAME", "sluice"]), .setName, on: connection)
         send(.make("INFO", []), .info, on: connection)
         send(.make("COMMAND", ["INFO"] + ServerFeatures.commandsOfInterest), .commandInfo, on: connection)
@@ -29,7 +27,12 @@ extension RedisClient {
         send(.make("SUBSCRIBE", ["sluice:nudge"]), .subscribeNudges, on: connection)
     }
 
-    private func authenticate(_ connection: RedisConnection) {
+    func selectDatabase(_ connection: RedisConnection) {
+        guard endpoint.database != 0 else { return }
+        send(.make("SELECT", [String(endpoint.database)]), .select, on: connection)
+    }
+
+    func authenticate(_ connection: RedisConnection) {
         guard let password = endpoint.password else { return }
         let credentials = endpoint.username.map { [$0, password] } ?? [password]
         send(.make("AUTH", credentials), .auth, on: connection)

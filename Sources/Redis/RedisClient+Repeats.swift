@@ -1,16 +1,19 @@
-// What becomes of commands whose connection broke: reads go out once more, the rest is told the truth.
+// What becomes of commands whose connection broke: reads, and writes that are no more when executed again,
+// go out once more; the rest is told the truth.
 
 import Net
 
-/// A read that was in flight when the connection broke, and goes out once more.
+/// What was in flight when the connection broke, and goes out once more.
 enum Repeat {
     case single(InFlight)
     case batch(CommandBatch)
+    case block(CommandBlock)
 
     var deadline: Duration {
         switch self {
         case .single(let entry): entry.deadline
         case .batch(let batch): batch.deadline
+        case .block(let block): block.deadline
         }
     }
 }
@@ -22,7 +25,12 @@ extension RedisClient {
             let mayRepeat = !isClosing && entry.deadline > loop.now
             switch entry.waiter {
             case .caller where mayRepeat && entry.command != nil:
+                var entry = entry
+                entry.mayHaveRun = entry.mayHaveRun || entry.end <= sent
                 repeats.append(.single(entry))
+            case .block(let block) where mayRepeat && block.effect.mayRepeat && !block.hasFailed:
+                block.noteTried(sent: entry.sent(of: sent))
+                repeats.append(.block(block))
             case .caller(let continuation):
                 continuation.resume(returning: .failure(lost(entry, sent: sent, reason)))
             case .batch(let batch, _) where mayRepeat && batch.mayRepeat:
@@ -31,6 +39,10 @@ extension RedisClient {
                 while case .batch(let next, _)? = unanswered.first?.waiter, next === batch { _ = unanswered.popFirst() }
             case .batch(let batch, let index):
                 if index >= 0 { batch.settle(index, .failure(lost(entry, sent: sent, reason))) }
+            case .block(let block):
+                block.lose(sent: entry.sent(of: sent), reason)
+            case .taker(let take):
+                take(.failure(lost(entry, sent: sent, reason)))
             case .handshake, .ping, .nobody, .late:
                 break
             }
@@ -40,7 +52,8 @@ extension RedisClient {
 
     /// A command of which the last byte never reached the kernel was not executed.
     private func lost(_ entry: InFlight, sent: UInt64, _ reason: RedisError.Reason) -> RedisError {
-        entry.effect == .read || entry.end > sent ? .unavailable(reason) : .outcomeUnknown(entry.effect, reason)
+        let hasRun = entry.mayHaveRun || entry.end <= sent
+        return entry.effect == .read || !hasRun ? .unavailable(reason) : .outcomeUnknown(entry.effect, reason)
     }
 
     func sendRepeats(to connection: RedisConnection) {
@@ -52,9 +65,11 @@ extension RedisClient {
             switch item {
             case .single(let entry):
                 guard let command = entry.command else { preconditionFailure("Only reads that were kept are repeated.") }
-                connection.append(command, entry.waiter, deadline: entry.deadline)
+                connection.append(command, entry.waiter, deadline: entry.deadline, mayHaveRun: entry.mayHaveRun)
             case .batch(let batch):
                 append(batch, to: connection)
+            case .block(let block):
+                connection.append(block)
             }
         }
     }
@@ -76,11 +91,21 @@ extension RedisClient {
             switch item {
             case .single(let entry):
                 if case .caller(let continuation) = entry.waiter {
-                    continuation.resume(returning: .failure(.unavailable(reason)))
+                    continuation.resume(returning: .failure(lost(entry, sent: 0, reason)))
                 }
             case .batch(let batch):
-                batch.settleAll(.failure(.unavailable(reason)))
+                batch.giveUp(reason)
+            case .block(let block):
+                block.fail(reason)
             }
         }
+    }
+}
+
+extension InFlight {
+    /// Of the bytes that the kernel took of a connection, how many were of this entry.
+    func sent(of total: UInt64) -> Int {
+        let start = end - UInt64(size)
+        return total > start ? Int(min(total, end) - start) : 0
     }
 }

@@ -47,6 +47,9 @@ public final class RedisClient {
     // Internal, not private, for the rest of the class in RedisClient+Connecting.swift.
     var attempt: ConnectionAttempt?
     var addresses: [SocketAddress] = []
+    /// Where the connections lead, or led.
+    var address: SocketAddress?
+    lazy var replicaLink = ReplicaLink(self)
     var resolution: HostResolution?
     var commands: RedisConnection?
     var subscription: RedisConnection?
@@ -99,7 +102,7 @@ public final class RedisClient {
         let connection = try admit(count: 1, bytes: command.byteCount)
         let deadline = loop.now + limits.timeout
         let result = await withUnsafeContinuation { continuation in
-            connection.append(command, .caller(continuation), deadline: deadline, mayRepeat: command.effect == .read, late: late)
+            connection.append(command, .caller(continuation), deadline: deadline, mayRepeat: command.effect.mayRepeat, late: late)
         }
         return try result.get()
     }
@@ -107,7 +110,7 @@ public final class RedisClient {
     /// Sends commands next to one another in the pipeline and waits for all answers, in order.
     ///
     /// Throws when none was sent; once they are sent, each has a result of its own. After a break they are
-    /// repeated, all, only if all of them are `.read`.
+    /// repeated, all, only if each of them may be.
     ///
     /// - Parameter tracked: `CLIENT CACHING YES` goes before them, so that the keys of the first one are
     ///   tracked; its own answer is not among the results, but where it is an error it takes the first one's
@@ -151,17 +154,11 @@ public final class RedisClient {
     }
 
     /// The connection, if it takes that much more.
-    private func admit(count: Int, bytes: Int) throws(RedisError) -> RedisConnection {
+    func admit(count: Int, bytes: Int) throws(RedisError) -> RedisConnection {
         guard let commands, isUp, !isClosing else {
             throw .unavailable(isClosing ? .closed : lastReason)
         }
-        guard commands.inFlightCount + count <= limits.inFlightCommands,
-            commands.inFlightBytes + bytes <= limits.inFlightBytes
-        else {
-            counters.overloads.add(1)
-            throw .overloaded
-        }
-        counters.commands.add(count)
+        try checkRoom(on: commands, count: count, bytes: bytes)
         return commands
     }
 

@@ -16,6 +16,9 @@ public struct RedisCommand: @unchecked Sendable {
         case read
         /// Changes data: without an answer its outcome is unknown, and it is never repeated.
         case write
+        /// Changes data, and nothing more when it is executed again: may be repeated once after a reconnect; without
+        /// an answer its outcome is unknown.
+        case idempotent
         /// Hands something out to whoever asks (a group read, a claim): never repeated, as the first
         /// batch would be stranded.
         case consume
@@ -33,6 +36,8 @@ public struct RedisCommand: @unchecked Sendable {
         var openDigits = 0
         var firstKey: Range<Int>?
         var furtherKeys: [Range<Int>] = []
+        /// See `mark`.
+        var mark = 0
     }
 
     /// - Parameters:
@@ -167,7 +172,37 @@ public struct RedisCommand: @unchecked Sendable {
         memory.header.openAt = nil
     }
 
+    /// Remembers this place for `withMarkedArguments`.
+    public mutating func mark() { memory.header.mark = memory.header.used }
+
+    /// Appends the arguments of `other` that stand behind its first key, as they are encoded there.
+    public mutating func append(argumentsBehindKeyOf other: RedisCommand) {
+        guard let key = other.memory.header.firstKey else { preconditionFailure("That command has no key.") }
+        other.withArguments { bytes in
+            let rest = UnsafeRawBufferPointer(rebasing: bytes[(key.upperBound + 2)...])  // 2: the key's line end.
+            let place = room(for: rest.count)
+            if let source = rest.baseAddress { memcpy(place, source, rest.count) }
+            memory.header.used += rest.count
+        }
+        memory.header.argumentCount += other.argumentCount - 2  // Its name and its key.
+    }
+
+    /// A place to come back to with `cut`.
+    public var end: (used: Int, argumentCount: Int) { (memory.header.used, memory.header.argumentCount) }
+
+    /// Takes back what was appended since `end`, which held no key; the memory stays.
+    public mutating func cut(backTo end: (used: Int, argumentCount: Int)) {
+        _ = room(for: 0)  // Copies that share the memory keep theirs.
+        memory.header.used = end.used
+        memory.header.argumentCount = end.argumentCount
+    }
+
     // MARK: What it says
+
+    /// The encoded arguments from the mark on: equal for equal arguments.
+    public func withMarkedArguments<Result>(_ body: (UnsafeRawBufferPointer) -> Result) -> Result {
+        withArguments { body(UnsafeRawBufferPointer(rebasing: $0[memory.header.mark...])) }
+    }
 
     /// Arguments so far, the name among them.
     public var argumentCount: Int { memory.header.argumentCount }

@@ -32,7 +32,11 @@ final class RedisConnection: Pollable, Flushable {
     private let parser: ReplyParser
     private let scratch: UnsafeMutableRawBufferPointer
 
+    /// Whether the gauges of what is in flight tell of this connection.
+    var hasGauges = true
     private var inFlight = Ring<InFlight>()
+    /// Commands, however many a place in the queue stands for.
+    private(set) var inFlightCount = 0
     private(set) var inFlightBytes = 0
     /// How many at the front of `inFlight` have had their deadline.
     private var expired = 0
@@ -74,13 +78,12 @@ final class RedisConnection: Pollable, Flushable {
     }
 
     var isOpen: Bool { registration != nil }
-    var inFlightCount: Int { inFlight.count }
 
     // MARK: Commands
 
     func append(
         _ command: RedisCommand, _ waiter: Waiter, deadline: Duration, mayRepeat: Bool = false,
-        late: ((RedisReply) -> Void)? = nil
+        late: ((RedisReply) -> Void)? = nil, mayHaveRun: Bool = false
     ) {
         let output = self.output ?? loop.buffers.take()
         self.output = output
@@ -95,8 +98,23 @@ final class RedisConnection: Pollable, Flushable {
         inFlight.append(
             InFlight(
                 waiter: waiter, effect: command.effect, deadline: deadline, size: size, end: appended,
-                command: mayRepeat ? command : nil, late: late))
+                command: mayRepeat ? command : nil, late: late, mayHaveRun: mayHaveRun))
+        inFlightCount += 1
         if deadlineTimer == nil { scheduleDeadline(deadline) }
+        flushSoon()
+    }
+
+    /// What of the block has no answer yet.
+    func append(_ block: CommandBlock) {
+        let output = self.output ?? loop.buffers.take()
+        self.output = output
+        let size = block.encode(to: output)
+        appended += UInt64(size)
+        inFlightBytes += size
+        inFlightCount += block.unansweredCount
+        inFlight.append(
+            InFlight(waiter: .block(block), effect: block.effect, deadline: block.deadline, size: size, end: appended))
+        if deadlineTimer == nil { scheduleDeadline(block.deadline) }
         flushSoon()
     }
 
@@ -198,21 +216,38 @@ final class RedisConnection: Pollable, Flushable {
             owner?.connectionHeard(self, reply)
             return
         }
+        if let block = inFlight.firstBlock {
+            answerBlock(block, reply)
+            return
+        }
         guard let entry = inFlight.popFirst() else {
             // A server that turns us away says why before it is asked anything.
             let isRefusal = reply.kind == .error
             return fail(isRefusal ? .connectionLost(reply.text) : .protocolError("an answer that nobody asked for"))
         }
         inFlightBytes -= entry.size
+        inFlightCount -= 1
         if expired > 0 { expired -= 1 }
         switch entry.waiter {
         case .caller(let continuation): continuation.resume(returning: result(reply))
         case .batch(let batch, let index): batch.settle(index, result(reply))
         case .handshake(let step): owner?.connectionAnswered(self, step, reply)
+        case .taker(let take): take(result(reply))
         case .ping: pingIsOut = false
         case .late(let taker): if reply.error == nil { taker(reply) }
         case .nobody: break
+        case .block: preconditionFailure("A block at the front was dealt with before.")
         }
+    }
+
+    private func answerBlock(_ block: CommandBlock, _ reply: RedisReply) {
+        counters.replies.add(1)
+        if reply.kind == .error { counters.errors.add(1) }
+        inFlightCount -= 1
+        block.receive(reply)
+        guard block.isAnswered, let entry = inFlight.popFirst() else { return }
+        inFlightBytes -= entry.size
+        if expired > 0 { expired -= 1 }
     }
 
     private func result(_ reply: RedisReply) -> Result<RedisReply, RedisError> {
@@ -239,6 +274,12 @@ final class RedisConnection: Pollable, Flushable {
             switch entry.waiter {
             case .caller(let continuation): continuation.resume(returning: .failure(timedOut(entry.effect)))
             case .batch(let batch, let index): batch.settle(index, .failure(timedOut(entry.effect)))
+            case .taker(let take): take(.failure(timedOut(entry.effect)))
+            case .block(let block):
+                expired += 1  // It stays where it is, and counts the answers that still come.
+                counters.timeouts.add(block.unansweredCount)
+                block.expire()
+                continue
             case .handshake, .ping, .nobody, .late:
                 expired += 1  // The attempt to connect and the signs of life have clocks of their own.
                 continue
@@ -289,13 +330,14 @@ final class RedisConnection: Pollable, Flushable {
         output = nil
         inFlight = Ring()
         inFlightBytes = 0
+        inFlightCount = 0
         expired = 0
         updateGauges()
     }
 
     private func updateGauges() {
-        guard !isSubscription else { return }
-        counters.inFlight.set(inFlight.count)
+        guard hasGauges, !isSubscription else { return }
+        counters.inFlight.set(inFlightCount)
         counters.inFlightBytes.set(inFlightBytes)
     }
 }

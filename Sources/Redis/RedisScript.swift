@@ -21,9 +21,9 @@ public struct RedisScript: Sendable {
         return command
     }
 
-    /// SCRIPT LOAD.
+    /// SCRIPT LOAD. Changes no data, so that a lost one counts as nothing executed.
     public var load: RedisCommand {
-        var command = RedisCommand("SCRIPT", effect: .write, reserving: 64 + source.utf8.count)
+        var command = RedisCommand("SCRIPT", effect: .read, reserving: 64 + source.utf8.count)
         command.append(literal: "LOAD")
         command.append(source)
         return command

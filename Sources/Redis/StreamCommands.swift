@@ -5,7 +5,7 @@
 extension RedisCommand {
     // MARK: Entries
 
-    /// XADD, up to the ID: append names and values in turn.
+    /// XADD, up to the ID: append names and values in turn. The mark stands before the ID.
     /// - Parameters:
     ///   - onlyIfExists: NOMKSTREAM.
     ///   - references: 8.2 only.
@@ -19,6 +19,7 @@ extension RedisCommand {
         if onlyIfExists { command.append(literal: "NOMKSTREAM") }
         if let references { command.append(literal: references.token) }
         if let trim { command.append(trim) }
+        command.mark()
         switch id {
         case .automatic: command.append(literal: "*")
         case .exact(let id): command.append(id: id)

@@ -55,33 +55,10 @@ struct Produce: ParsableCommand {
         return client.run(for: options.length, server: server, redis: redis)
     }
 
-    /// Its requests are chosen by number, not by time: about as many as one round of the others.
     private func redisBenchmark(_ bench: Bench, _ redis: Server, _ link: RedisLink) throws -> Round {
-        guard let path = Bench.find("redis-benchmark") else { throw BenchError.missing("redis-benchmark") }
         try link.call("DEL", "bench")
-        let count = Int(options.seconds * 70_000)
-        let output = bench.folder + "/redis-benchmark.csv"
-        unlink(output)
-        let meter = CPUMeter([redis.pid])
-        let process = try ProcessDescriptor.spawn(
-            path,
-            ["-p", "\(redis.port)", "-c", "\(connections)", "-P", "1", "-n", "\(count)", "--csv"]
-                + ["XADD", "bench", "*", "orderID", "1001", "amount", "99.99"],
-            output: output)
-        guard process.waitForEnd(atMost: .seconds(120)) else {
-            process.send(SIGKILL)
-            throw BenchError.didNotStart(path, log: output)
-        }
-        _ = process.reap()
-        var round = Round()
-        round.requests = count
-        round.redisCPU = meter.perRequest(count)[0]
-        // The last line is the test's: "its name","requests a second",…
-        let fields = readFile(output).split(whereSeparator: \.isNewline).last?.split(separator: "\"") ?? []
-        let numbers = fields.compactMap { Double($0) }
-        guard let rate = numbers.first else { throw BenchError.didNotStart(path, log: output) }
-        round.reportedRate = rate
-        return round
+        return try sluicebench.redisBenchmark(
+            bench, redis, clients: connections, pipeline: 1, requests: Int(options.seconds * 70_000))
     }
 
     /// DESIGN.md §5.

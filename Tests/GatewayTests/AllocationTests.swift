@@ -120,4 +120,8 @@ private final class ParrotStore: StreamStore {
     ) async throws(RedisError) -> RedisReply {
         throw .unavailable(.timedOut)
     }
+
+    func begin(_ block: CommandBlock) throws(RedisError) { throw .unavailable(.timedOut) }
+    func openReplicated() async throws(RedisError) { throw .unavailable(.timedOut) }
+    func confirm(_ write: ReplicatedWrite, replicas: Int, within patience: Duration) async -> Int { 0 }
 }

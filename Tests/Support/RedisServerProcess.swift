@@ -14,6 +14,8 @@ package final class RedisServerProcess {
 
     package let directory: String
     package let endpoint: RedisEndpoint
+    /// Of a server on a port.
+    package var port: UInt16? { if case .tcp(_, let port) = endpoint.place { port } else { nil } }
     private let arguments: [String]
     private let address: SocketAddress
     private var process: pid_t = 0

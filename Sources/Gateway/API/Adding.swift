@@ -8,9 +8,7 @@ extension API {
     /// `POST /v1/streams/{s}/messages`
     func addMessages(_ call: Call) async throws(Problem) -> Response {
         let options = try AddOptions(call, limits)
-        if call.request.headerCount("idempotency-key") > 0 {
-            throw .parameter("Idempotency-Key", "this version can't keep it; without it a repeated call adds again.")
-        }
+        if call.request.isBinaryEvent { return try await addBinaryEvent(call, options) }
         let form = try BodyForm(call.request)
         if form == .ndjson { return try await addLines(call, options) }
         let bytes = try await call.body(upTo: limits.bodyBytes)
@@ -23,6 +21,8 @@ extension API {
             }
             return try await add(dataCommand(bytes, options), options)
         case .bytes: return try await add(dataCommand(bytes, options), options)
+        case .event: return try await addEvent(bytes, options)
+        case .events: return try await addEvents(bytes, options)
         case .ndjson: preconditionFailure("NDJSON was dealt with above.")
         }
     }
@@ -33,20 +33,21 @@ extension API {
         }
         let scratch = loop.buffers.take()
         defer { loop.buffers.give(scratch) }
-        let messages = MessageReader(options: options, fieldLimit: limits.fields, scratch: scratch)
+        let messages = MessageReader(options: options, fieldLimit: fieldLimit(options), scratch: scratch)
         var reader = JSONReader(bytes, depthLimit: limits.jsonDepth)
-        let members = try messages.members(&reader, mayBeBatch: true, at: "")
+        let members = try messages.members(&reader, mayBeBatch: true, at: .top)
         do { try reader.end() } catch { throw Problem(error) }
         guard let batch = members.messages else {
-            return try await add(try messages.command(members, at: ""), options)
+            return try await add(try messages.command(members, at: .top), options)
         }
-        if options.id != nil { throw .parameter("id", "can't be one for a whole batch; give each message its own.") }
-        return try await addBatch(try batchCommands(batch, messages), options)
+        try refuseID(options)
+        return try await addChecked(try batchCommands(batch, messages), options)
     }
 
     // MARK: One message
 
-    private func add(_ command: RedisCommand, _ options: AddOptions) async throws(Problem) -> Response {
+    func add(_ command: RedisCommand, _ options: AddOptions) async throws(Problem) -> Response {
+        if options.isGuarded { return try await addGuarded(command, options) }
         let reply: RedisReply
         do {
             reply = try await store.send(command)
@@ -62,20 +63,7 @@ extension API {
         return json(body, status: 201)
     }
 
-    private func explainAdd(_ error: RedisError, _ options: AddOptions) async -> Problem {
-        guard case .reply(.err, let line) = error, line.contains("equal or smaller") || line.contains("exhausted") else {
-            return await explain(error, options.stream)
-        }
-        var problem = Problem(.idTooSmall, "The ID is not above the stream's last one; leave it out, and Redis makes one.")
-        problem.redisError = line
-        // Without the last ID the problem still says enough.
-        if let info = try? await store.send(.xinfoStream(options.stream.bytes)), let last = info.lastGeneratedID {
-            problem.members = [("last_id", "\"\(last)\"")]
-        }
-        return problem
-    }
-
-    private func dataCommand(_ bytes: UnsafeRawBufferPointer, _ options: AddOptions) -> RedisCommand {
+    func dataCommand(_ bytes: UnsafeRawBufferPointer, _ options: AddOptions) -> RedisCommand {
         var command = options.command(options.id, reserving: bytes.count + 128)
         command.append(literal: "data")
         command.append(bytes)
@@ -100,12 +88,21 @@ extension API {
                 throw Problem(error)
             }
             count += 1
-            guard count <= limits.fields else { throw Problem(.tooLarge, "A message has at most \(limits.fields) fields (max_fields).") }
+            guard count <= fieldLimit(options) else { throw .tooManyFields(fieldLimit(options)) }
         }
         return command
     }
 
     // MARK: A batch
+
+    func refuseID(_ options: AddOptions) throws(Problem) {
+        if options.id != nil { throw .parameter("id", "can't be one for a whole batch; give each message its own.") }
+    }
+
+    /// Fields of a message, at most.
+    func fieldLimit(_ options: AddOptions) -> Int {
+        options.key == nil ? limits.fields : min(limits.fields, limits.keyedFields)
+    }
 
     /// The whole batch is checked before any of it is written.
     private func batchCommands(_ batch: JSONReader, _ messages: MessageReader) throws(Problem) -> [RedisCommand] {
@@ -113,143 +110,23 @@ extension API {
         var commands: [RedisCommand] = []
         do throws(JSONError) { try reader.enterArray() } catch { throw Problem(error) }
         while try hasNext(&reader) {
-            guard commands.count < limits.batch else {
-                throw Problem(.tooLarge, "A batch has at most \(limits.batch) messages (max_batch); NDJSON takes more.")
-            }
-            let pointer = "/messages/\(commands.count)"
-            let members = try messages.members(&reader, mayBeBatch: false, at: pointer)
-            commands.append(try messages.command(members, at: pointer))
+            try checkBatch(commands.count + 1)
+            let place = MessagePlace.item(commands.count)
+            let members = try messages.members(&reader, mayBeBatch: false, at: place)
+            commands.append(try messages.command(members, at: place))
         }
         guard !commands.isEmpty else { throw .body("a batch has at least one message", at: "/messages") }
         return commands
     }
 
-    private func hasNext(_ reader: inout JSONReader) throws(Problem) -> Bool {
+    func checkBatch(_ count: Int) throws(Problem) {
+        guard count <= limits.batch else {
+            throw Problem(.tooLarge, "A batch has at most \(limits.batch) messages (max_batch); NDJSON takes more.")
+        }
+    }
+
+    func hasNext(_ reader: inout JSONReader) throws(Problem) -> Bool {
         do { return try reader.nextElement() } catch { throw Problem(error) }
-    }
-
-    private func addBatch(_ commands: [RedisCommand], _ options: AddOptions) async throws(Problem) -> Response {
-        var results = BatchResults(body: newBody())
-        for start in stride(from: 0, to: commands.count, by: API.batchSlice) {
-            let slice = Array(commands[start..<min(start + API.batchSlice, commands.count)])
-            await addSlice(slice.map { .success($0) }, options, &results)
-        }
-        return try results.response(self)
-    }
-
-    /// Messages of a batch sent at once: the rest waits, so that a large batch can't fill the connection.
-    static var batchSlice: Int { 512 }
-
-    /// Sends what is well-formed and appends everybody's result, in order.
-    func addSlice(_ items: [Result<RedisCommand, Problem>], _ options: AddOptions, _ results: inout BatchResults) async {
-        let commands = items.compactMap { try? $0.get() }  // The malformed ones are told below, in their place.
-        var answers: [Result<RedisReply, RedisError>] = []
-        if !commands.isEmpty {
-            do throws(RedisError) {
-                answers = try await store.send(commands, tracked: false)
-            } catch {
-                answers = commands.map { _ in .failure(error) }
-            }
-        }
-        var answer = answers.makeIterator()
-        for item in items {
-            switch item {
-            case .failure(let problem): results.append(problem)
-            case .success:
-                switch answer.next() {
-                case .success(let reply)? where reply.kind == .bulk:
-                    metrics.messagesAdded += 1
-                    results.append(id: reply.bytes)
-                case .success?, nil: results.append(.streamNotFound(options.stream))
-                case .failure(let error)?: results.append(await explainAdd(error, options))
-                }
-            }
-        }
-    }
-}
-
-/// The results of a batch, as they come, and the reply they make.
-struct BatchResults {
-    let body: ByteBuffer
-    private(set) var added = 0
-    private(set) var firstProblem: Problem?
-    private(set) var count = 0
-
-    init(body: ByteBuffer) {
-        self.body = body
-        body.append(UInt8(ascii: "["))
-    }
-
-    mutating func append(id: UnsafeRawBufferPointer) {
-        separate()
-        added += 1
-        body.append(literal: "{\"id\":\"")
-        body.append(id)
-        body.append(literal: "\"}")
-    }
-
-    mutating func append(_ problem: Problem) {
-        separate()
-        if firstProblem == nil { firstProblem = problem }
-        body.append(literal: "{\"error\":")
-        problem.write(to: body, requestID: nil)
-        body.append(UInt8(ascii: "}"))
-    }
-
-    private mutating func separate() {
-        if count > 0 { body.append(UInt8(ascii: ",")) }
-        count += 1
-    }
-
-    /// 201 when all were added, 207 when some were; when none was, the first problem, with all results.
-    func response(_ api: API) throws(Problem) -> Response {
-        body.append(UInt8(ascii: "]"))
-        if let problem = firstProblem, added == 0 {
-            var problem = problem
-            problem.members.append(("results", String(decoding: body.bytes, as: UTF8.self)))
-            throw problem
-        }
-        let reply = api.newBody()
-        reply.append(literal: "{\"results\":")
-        reply.append(body.bytes)
-        reply.append(UInt8(ascii: "}"))
-        api.loop.buffers.give(body)
-        return api.json(reply, status: firstProblem == nil ? 201 : 207)
-    }
-}
-
-extension AddOptions {
-    init(_ call: Call, _ limits: Limits) throws(Problem) {
-        stream = try call.stream()
-        guard call.request.hasQuery else { return }
-        let query = try call.query(["id", "maxlen", "minid", "approx", "limit", "nomkstream"])
-        id = try query.bytes("id")?.addID("id")
-        onlyIfExists = try query.flag("nomkstream") ?? false
-        trim = try query.trim(approximateByDefault: true)
-    }
-}
-
-extension QueryParameters {
-    /// `maxlen` or `minid`, with `approx` and `limit`.
-    func trim(approximateByDefault: Bool) throws(Problem) -> StreamTrim? {
-        let length = try integer("maxlen", in: 0...Int.max)
-        let minimum = try bytes("minid")?.entryID("minid")
-        let approximate = try flag("approx")
-        let limit = try integer("limit", in: 0...Int.max)
-        let bound: StreamTrim.Bound
-        switch (length, minimum) {
-        case (nil, nil):
-            if let stray = approximate != nil ? "approx" : limit != nil ? "limit" : nil {
-                throw .parameter(stray, "goes with maxlen or minid.")
-            }
-            return nil
-        case (let length?, nil): bound = .maximumLength(length)
-        case (nil, let minimum?): bound = .minimumID(minimum)
-        case (_?, _?): throw .parameter("minid", "not together with maxlen; trim by one of them.")
-        }
-        let isApproximate = approximate ?? approximateByDefault
-        if limit != nil && !isApproximate { throw .parameter("limit", "goes with approx=true only.") }
-        return StreamTrim(bound, approximate: isApproximate, limit: limit)
     }
 }
 

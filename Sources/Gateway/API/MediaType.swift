@@ -7,6 +7,8 @@ enum BodyForm {
     case json, ndjson, form
     /// One field, `data`.
     case text, bytes
+    /// CloudEvents in structured mode: one, and a list.
+    case event, events
 
     /// A form may still turn out to be JSON: see `seen`.
     init(_ request: Request) throws(Problem) {
@@ -31,11 +33,13 @@ enum BodyForm {
         else if type.equalsIgnoringCase("application/x-www-form-urlencoded") { self = .form }
         else if type.equalsIgnoringCase("application/x-ndjson") { self = .ndjson }
         else if type.equalsIgnoringCase("text/plain") { self = .text }
+        else if type.equalsIgnoringCase("application/cloudevents+json") { self = .event }
+        else if type.equalsIgnoringCase("application/cloudevents-batch+json") { self = .events }
         else if type.equalsIgnoringCase("application/octet-stream") { self = .bytes }
         else {
             throw Problem(
                 .unsupportedMediaType,
-                "\(Array(type).quoted) is not taken; send application/json, application/x-ndjson, application/x-www-form-urlencoded, text/plain or application/octet-stream.")
+                "\(Array(type).quoted) is not taken; send application/json, application/x-ndjson, application/x-www-form-urlencoded, text/plain, application/octet-stream, application/cloudevents+json or application/cloudevents-batch+json.")
         }
     }
 }

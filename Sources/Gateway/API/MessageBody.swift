@@ -8,19 +8,40 @@ import HTTP
 import Net
 import Redis
 
-/// The options of an add, from the query: the same for every message of a batch.
-struct AddOptions {
-    var stream: StreamName
-    var id: StreamAddID?
-    var trim: StreamTrim?
-    var onlyIfExists = false
+/// Where in a body a message stands; written out only for a problem (RFC 6901).
+enum MessagePlace: CustomStringConvertible {
+    case top
+    /// Of a list at the top: NDJSON's lines, or events.
+    case element(Int)
+    /// Of `messages`.
+    case item(Int)
 
-    /// The command, to which names and values are to be appended.
-    func command(_ id: StreamAddID?, reserving: Int) -> RedisCommand {
-        .xadd(
-            stream.bytes, id: id ?? .automatic, trim: trim, onlyIfExists: onlyIfExists,
-            reserving: stream.bytes.count + reserving)
+    var description: String {
+        switch self {
+        case .top: ""
+        case .element(let index): "/\(index)"
+        case .item(let index): "/messages/\(index)"
+        }
     }
+}
+
+/// The command of one message of many, given back when it was copied: its memory serves the next.
+final class SpareCommand {
+    private var command: RedisCommand?
+    private var start = (used: 0, argumentCount: 0)
+
+    /// What `options.command` gives.
+    func take(_ options: AddOptions) -> RedisCommand {
+        guard var command = command.take() else {
+            let command = options.command(options.id, reserving: 256)
+            start = command.end
+            return command
+        }
+        command.cut(backTo: start)
+        return command
+    }
+
+    func give(_ command: consuming RedisCommand) { self.command = consume command }
 }
 
 /// Reads messages of JSON bodies.
@@ -30,6 +51,8 @@ struct MessageReader {
     let fieldLimit: Int
     /// Where values that are not plain are put together.
     let scratch: ByteBuffer
+    /// For messages whose command is copied at once.
+    var spare: SpareCommand?
 
     /// The members of a message, found and not yet read.
     struct Members {
@@ -45,7 +68,7 @@ struct MessageReader {
     // MARK: Finding the members
 
     /// Reads the object that comes next. `pointer` names it in problems.
-    func members(_ reader: inout JSONReader, mayBeBatch: Bool, at pointer: String) throws(Problem) -> Members {
+    func members(_ reader: inout JSONReader, mayBeBatch: Bool, at pointer: MessagePlace) throws(Problem) -> Members {
         var members = Members()
         var problem: Problem?
         do throws(JSONError) {
@@ -56,19 +79,19 @@ struct MessageReader {
         if let problem { throw problem }
         if members.messages != nil {
             guard members.fields == nil, members.id == nil else {
-                throw .body("'messages' stands alone; each of its items has its own fields", at: pointer)
+                throw .body("'messages' stands alone; each of its items has its own fields", at: "\(pointer)")
             }
         } else if members.fields == nil {
-            throw .body("a message needs 'fields', as in {\"fields\":{\"name\":\"value\"}}", at: pointer)
+            throw .body("a message needs 'fields', as in {\"fields\":{\"name\":\"value\"}}", at: "\(pointer)")
         }
         return members
     }
 
     private func find(
-        _ members: inout Members, _ reader: inout JSONReader, mayBeBatch: Bool, at pointer: String
+        _ members: inout Members, _ reader: inout JSONReader, mayBeBatch: Bool, at pointer: MessagePlace
     ) throws(JSONError) -> Problem? {
         guard try reader.peek() == .object else {
-            return .body("a message is an object, as in {\"fields\":{\"name\":\"value\"}}", at: pointer)
+            return .body("a message is an object, as in {\"fields\":{\"name\":\"value\"}}", at: "\(pointer)")
         }
         try reader.enterObject()
         var hasEncoding = false
@@ -92,7 +115,7 @@ struct MessageReader {
                 members.isBase64 = true
             } else {
                 let known = ["fields", "id", "encoding"] + (mayBeBatch ? ["messages"] : [])
-                return JSONObject.refusal(name.text(), known, at: pointer)  // A known name that comes here is a repeated one.
+                return JSONObject.refusal(name.text(), known, at: "\(pointer)")  // A known name that comes here is a repeated one.
             }
         }
         return nil
@@ -102,9 +125,9 @@ struct MessageReader {
 
     /// The XADD of fields that nothing else is said of; passes them. Nil, and nothing is passed, when something
     /// is wrong with them: whoever reads them later tells what.
-    private func plainCommand(_ reader: inout JSONReader, at pointer: String) -> RedisCommand? {
+    private func plainCommand(_ reader: inout JSONReader, at pointer: MessagePlace) -> RedisCommand? {
         var ahead = reader
-        var command = options.command(options.id, reserving: 256)
+        var command = spare?.take(options) ?? options.command(options.id, reserving: 256)
         var copier = FieldCopier(isBase64: false, limit: fieldLimit, scratch: scratch, pointer: pointer)
         do throws(JSONError) {
             guard try copier.copy(&ahead, to: &command) == nil else { return nil }
@@ -116,7 +139,7 @@ struct MessageReader {
     }
 
     /// The whole XADD of one message.
-    func command(_ members: Members, at pointer: String) throws(Problem) -> RedisCommand {
+    func command(_ members: Members, at pointer: MessagePlace) throws(Problem) -> RedisCommand {
         if let command = members.plainCommand, members.id == nil, !members.isBase64 { return command }
         guard var reader = members.fields else { preconditionFailure("A message without fields was refused.") }
         if members.id != nil && options.id != nil {
@@ -140,7 +163,7 @@ private struct FieldCopier {
     let isBase64: Bool
     let limit: Int
     let scratch: ByteBuffer
-    let pointer: String
+    let pointer: MessagePlace
     private var count = 0
     /// A bit for each name so far: a name whose bit is not there is new.
     private var nameBits: UInt64 = 0
@@ -150,7 +173,7 @@ private struct FieldCopier {
     /// So many names are compared one by one where their bits are alike.
     private static let comparedNames = 16
 
-    init(isBase64: Bool, limit: Int, scratch: ByteBuffer, pointer: String) {
+    init(isBase64: Bool, limit: Int, scratch: ByteBuffer, pointer: MessagePlace) {
         self.isBase64 = isBase64
         self.limit = limit
         self.scratch = scratch
@@ -207,7 +230,7 @@ private struct FieldCopier {
     }
 
     private func tooMany() -> Problem? {
-        count > limit ? Problem(.tooLarge, "A message has at most \(limit) fields (max_fields).") : nil
+        count > limit ? .tooManyFields(limit) : nil
     }
 
     /// Whether the object whose members begin at `first` has had that name before.
@@ -246,12 +269,8 @@ private struct FieldCopier {
                 return .body("\(string.bytes().quoted) is no base64 (RFC 4648 §4, padded)", at: "\(pointer)/fields")
             }
             command.append(bytes)
-        } else if string.hasEscapes {
-            scratch.clear()
-            string.append(to: scratch)
-            command.append(scratch.bytes)
         } else {
-            command.append(string.raw)
+            command.append(string, scratch)
         }
         return nil
     }
@@ -264,15 +283,40 @@ private struct FieldCopier {
         }
         switch kind {
         case .string: return append(try reader.string(), to: &command)
-        case .number: command.append(try reader.number())
-        case .boolean: command.append(literal: try reader.boolean() ? "true" : "false")
-        case .object, .array:
-            scratch.clear()
-            try reader.appendCompact(to: scratch)
-            command.append(scratch.bytes)
         case .null:
             return .body("a value can't be null: Redis has no such thing; leave the field out", at: "\(pointer)/fields")
+        default: try command.append(value: kind, &reader, scratch)
         }
         return nil
+    }
+}
+
+extension RedisCommand {
+    /// Its text. `scratch` is where what has escapes is put together.
+    mutating func append(_ string: JSONString, _ scratch: ByteBuffer) {
+        guard string.hasEscapes else { return append(string.raw) }
+        scratch.clear()
+        string.append(to: scratch)
+        append(scratch.bytes)
+    }
+
+    /// A value as it is written into a message: a string is its text, a number or boolean its literal, an object or
+    /// array its compact JSON. `kind` is what the reader has peeked; null is the caller's to judge.
+    mutating func append(value kind: JSONReader.Kind, _ reader: inout JSONReader, _ scratch: ByteBuffer) throws(JSONError) {
+        switch kind {
+        case .string: append(try reader.string(), scratch)
+        case .number: append(try reader.number())
+        case .boolean: append(literal: try reader.boolean() ? "true" : "false")
+        case .object, .array, .null:
+            scratch.clear()
+            try reader.appendCompact(to: scratch)
+            append(scratch.bytes)
+        }
+    }
+}
+
+extension Problem {
+    static func tooManyFields(_ limit: Int) -> Problem {
+        Problem(.tooLarge, "A message has at most \(limit) fields (max_fields).")
     }
 }

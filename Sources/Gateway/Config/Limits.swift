@@ -33,6 +33,16 @@ struct Limits: Sendable, Equatable {
     var batch = 10_000
     /// Lines of an NDJSON batch, which is added as it arrives; bounds the results we keep. Same metric; 413 `TOO_LARGE`.
     var ndjsonLines = 1_000_000
+    /// Bytes of the results of an NDJSON batch, which are kept until its end: a malformed line costs more of them
+    /// than a good one. Same metric; 413 `TOO_LARGE`.
+    var resultBytes = 64 * 1024 * 1024
+    /// Fields of a message that is added under an `Idempotency-Key`: Lua hands a command at most 8,000 arguments.
+    /// Same metric; 413 `TOO_LARGE`.
+    var keyedFields = 3500
+    /// Longest `replica_timeout_ms`. `sluice_problems_total{code="INVALID_PARAMETER"}`; 400 `INVALID_PARAMETER`.
+    var replicaTimeout: Duration = .seconds(60)
+    /// Largest `min_replicas`. Same metric; 400 `INVALID_PARAMETER`.
+    var replicas = 1000
     /// Streams of one read: each is waited for at its own home. Same metric; 400 `INVALID_PARAMETER`.
     var streams = 100
     /// Bytes of an `Idempotency-Key`: it is part of a Redis key. 400 `INVALID_PARAMETER`.

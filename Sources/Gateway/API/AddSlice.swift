@@ -1,0 +1,224 @@
+// Some messages of a call, sent as one piece, and what became of each. All adds but the plain single one go
+// through here.
+//
+// Filled, begun, finished, and then filled again. Answers are kept as bytes in one buffer: from a line of NDJSON to
+// its result nothing is allocated.
+
+import HTTP
+import Net
+import Redis
+
+final class AddSlice {
+    /// Messages of a slice: the rest waits, so that a large batch can't fill the connection.
+    static let messageLimit = 512
+    /// Bytes of commands after which a slice takes no more messages.
+    static let byteLimit = 256 * 1024
+
+    private let options: AddOptions
+    private let life: Duration
+    private var block: CommandBlock!
+    /// One a command, in order.
+    private var outcomes: [Outcome] = []
+    /// The IDs that Redis answered.
+    private let ids: ByteBuffer
+    private var errors: [Int: RedisError] = [:]
+    /// Malformed messages, by their place among all.
+    private var refused: [(place: Int, problem: Problem)] = []
+    private(set) var count = 0
+    /// Why nothing was sent.
+    private var refusal: RedisError?
+    /// An explanation may cost a look at Redis: one is enough for errors that are the same.
+    private var explained: (error: RedisError, problem: Problem)?
+    /// What was written last, where `block` did not write it.
+    private var lateWrite: ReplicatedWrite?
+
+    struct Outcome {
+        enum Kind: UInt8 { case added, replayed, mismatched, missing, failed }
+
+        var kind: Kind
+        var length: UInt8 = 0
+        var start: Int32 = 0
+    }
+
+    init(_ options: AddOptions, _ api: API) {
+        self.options = options
+        life = api.config.idempotencyLife
+        ids = api.newBody()
+        block = newBlock()
+    }
+
+    private func newBlock() -> CommandBlock {
+        CommandBlock(
+            key: options.stream.bytes, effect: options.key == nil ? .write : .idempotent,
+            lane: options.replication == nil ? .shared : .replicated
+        ) { [unowned self] reply in outcomes.append(take(reply)) }
+    }
+
+    var isEmpty: Bool { count == 0 }
+    var isFull: Bool { count >= AddSlice.messageLimit || block.byteCount >= AddSlice.byteLimit }
+
+    // MARK: Filling
+
+    /// - Parameter key: of this message; nil without an `Idempotency-Key`.
+    func append(_ command: RedisCommand, key: [UInt8]?) {
+        if let key {
+            block.append(
+                IdempotentAddScript.call(
+                    command, options.stream, key: key, life: life, isReplicated: options.replication != nil))
+        } else {
+            block.append(command)
+        }
+        count += 1
+    }
+
+    func append(_ problem: Problem) {
+        refused.append((count, problem))
+        count += 1
+    }
+
+    func clear() {
+        if refusal == nil && block.answeredCount == block.count { block.clear() } else { block = newBlock() }
+        outcomes.removeAll(keepingCapacity: true)
+        ids.clear()
+        errors = [:]
+        refused.removeAll(keepingCapacity: true)
+        count = 0
+        refusal = nil
+        explained = nil
+        lateWrite = nil
+    }
+
+    // MARK: Under way
+
+    func begin(_ store: any StreamStore) async {
+        guard block.count > 0 else { return }
+        do throws(RedisError) {
+            if options.replication != nil { try await store.openReplicated() }
+            try store.begin(block)
+        } catch {
+            refusal = error
+        }
+    }
+
+    /// Waits until each command has its outcome.
+    func settle(_ store: any StreamStore) async {
+        await block.settled()
+        for index in outcomes.count..<block.count {
+            errors[index] = refusal ?? block.error(at: index)
+            outcomes.append(Outcome(kind: .failed))
+        }
+        if options.key != nil { await sendUnscripted(store) }
+    }
+
+    private func take(_ reply: RedisReply) -> Outcome {
+        switch reply.kind {
+        case .bulk: return keep(reply.bytes, .added)
+        case .array:
+            var elements = reply.elements
+            return keep(elements.takeBytes() ?? UnsafeRawBufferPointer(start: nil, count: 0), .replayed)
+        case .integer: return Outcome(kind: .mismatched)
+        case .error:
+            errors[outcomes.count] = reply.error
+            return Outcome(kind: .failed)
+        case .null, .nullArray, .simple: return Outcome(kind: .missing)  // NOMKSTREAM, and it isn't there.
+        }
+    }
+
+    private func keep(_ id: UnsafeRawBufferPointer, _ kind: Outcome.Kind) -> Outcome {
+        defer { ids.append(id) }
+        return Outcome(kind: kind, length: UInt8(truncatingIfNeeded: id.count), start: Int32(truncatingIfNeeded: ids.count))
+    }
+
+    /// A Redis that was started anew does not have the script: what it refused for that goes out once more.
+    private func sendUnscripted(_ store: any StreamStore) async {
+        let places = outcomes.indices.filter { errors[$0]?.code == .noScript }
+        guard !places.isEmpty else { return }
+        var answers: [(Outcome, RedisError?)] = []
+        let again = CommandBlock(key: block.key, effect: block.effect, lane: block.lane) { [unowned self] reply in
+            let error = reply.error
+            answers.append((error == nil ? take(reply) : Outcome(kind: .failed), error))
+        }
+        var failure: RedisError?
+        do throws(RedisError) {
+            _ = try await store.send(IdempotentAddScript.script.load)
+            if options.replication != nil { try await store.openReplicated() }
+            for place in places { again.append(place, of: block) }
+            try store.begin(again)
+        } catch {
+            failure = error
+        }
+        await again.settled()
+        for (index, place) in places.enumerated() {
+            let answer = index < answers.count ? answers[index] : (Outcome(kind: .failed), failure ?? again.error(at: index))
+            outcomes[place] = answer.0
+            errors[place] = answer.1
+        }
+        if again.answeredCount > 0 { lateWrite = again.write }
+    }
+
+    /// What to wait for replicas of; nil when nothing was added.
+    var lastWrite: ReplicatedWrite? {
+        outcomes.contains { $0.kind == .added || $0.kind == .replayed } ? lateWrite ?? block.write : nil
+    }
+
+    // MARK: Telling
+
+    /// Appends every message's result, in order. After `settle`.
+    func tell(_ api: API, _ results: inout BatchResults) async {
+        var nextRefused = refused.makeIterator()
+        var malformed = nextRefused.next()
+        var index = 0
+        for place in 0..<count {
+            if let found = malformed, found.place == place {
+                results.append(found.problem)
+                malformed = nextRefused.next()
+            } else {
+                let outcome = outcomes[index]
+                switch outcome.kind {
+                case .added:
+                    api.metrics.messagesAdded += 1
+                    results.append(id: id(outcome))
+                case .replayed: results.append(replayed: id(outcome))
+                default: results.append(await problem(index, api))
+                }
+                index += 1
+            }
+        }
+    }
+
+    /// The fate of a slice's only message. After `settle`.
+    func single(_ api: API) async throws(Problem) -> (id: UnsafeRawBufferPointer, isReplayed: Bool) {
+        let outcome = outcomes[0]
+        switch outcome.kind {
+        case .added:
+            api.metrics.messagesAdded += 1
+            return (id(outcome), false)
+        case .replayed: return (id(outcome), true)
+        default: throw await problem(0, api)
+        }
+    }
+
+    /// Good until the slice is cleared.
+    private func id(_ outcome: Outcome) -> UnsafeRawBufferPointer {
+        let start = Int(outcome.start)
+        return UnsafeRawBufferPointer(rebasing: ids.bytes[start..<start + Int(outcome.length)])
+    }
+
+    private func problem(_ index: Int, _ api: API) async -> Problem {
+        guard outcomes[index].kind == .failed, let error = errors[index] else {
+            return outcomes[index].kind == .mismatched ? .idempotencyMismatch : .streamNotFound(options.stream)
+        }
+        if let explained, explained.error == error { return explained.problem }
+        let problem = await api.explainAdd(error, options)
+        explained = (error, problem)
+        return problem
+    }
+}
+
+extension Problem {
+    static var idempotencyMismatch: Problem {
+        Problem(
+            .idempotencyMismatch,
+            "The Idempotency-Key was used on this stream for another message; repeat that one, or use a new key.")
+    }
+}
