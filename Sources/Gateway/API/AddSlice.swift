@@ -20,7 +20,7 @@ final class AddSlice {
     /// One a command, in order.
     private var outcomes: [Outcome] = []
     /// The IDs that Redis answered.
-    private let ids: ByteBuffer
+    private let ids = ByteBuffer(capacity: 256)
     private var errors: [Int: RedisError] = [:]
     /// Malformed messages, by their place among all.
     private var refused: [(place: Int, problem: Problem)] = []
@@ -43,7 +43,6 @@ final class AddSlice {
     init(_ options: AddOptions, _ api: API) {
         self.options = options
         life = api.config.idempotencyLife
-        ids = api.newBody()
         block = newBlock()
     }
 
@@ -187,13 +186,13 @@ final class AddSlice {
     }
 
     /// The fate of a slice's only message. After `settle`.
-    func single(_ api: API) async throws(Problem) -> (id: UnsafeRawBufferPointer, isReplayed: Bool) {
+    func single(_ api: API) async throws(Problem) -> (id: [UInt8], isReplayed: Bool) {
         let outcome = outcomes[0]
         switch outcome.kind {
         case .added:
             api.metrics.messagesAdded += 1
-            return (id(outcome), false)
-        case .replayed: return (id(outcome), true)
+            return (Array(id(outcome)), false)
+        case .replayed: return (Array(id(outcome)), true)
         default: throw await problem(0, api)
         }
     }

@@ -104,7 +104,7 @@ extension API {
         body.append(literal: "\"}")
         var response = json(body, status: isReplayed ? 200 : 201)
         if isReplayed { response.addHeader("Idempotent-Replayed", "true") }
-        return withExtendedLifetime(slice) { response }
+        return response
     }
 
     /// A batch that was checked wholly: `append` gives one message after the other.

@@ -1,5 +1,6 @@
 // NDJSON: one message a line, added as it arrives. A malformed line is that line's error, and no other's.
 
+import Glibc
 import HTTP
 import Net
 import Redis
@@ -33,21 +34,21 @@ extension API {
             guard let chunk else { break }
             var rest = chunk
             while try lines.next(&rest) {
-                try await add(lines.line, to: batch, messages)
+                if batch.isFull { await batch.flush() }
+                try add(lines.line, to: batch, messages)
             }
             await batch.flush()
         }
-        if lines.last() { try await add(lines.line, to: batch, messages) }
+        if lines.last() { try add(lines.line, to: batch, messages) }
     }
 
-    private func add(_ line: UnsafeRawBufferPointer, to batch: AddingBatch, _ messages: MessageReader) async throws(Problem) {
+    private func add(_ line: UnsafeRawBufferPointer, to batch: AddingBatch, _ messages: MessageReader) throws(Problem) {
         guard batch.count < limits.ndjsonLines else {
             throw Problem(.tooLarge, "A call has at most \(limits.ndjsonLines) lines (max_ndjson_lines); those before were taken.")
         }
         guard batch.results.body.count < limits.resultBytes else {
             throw Problem(.tooLarge, "The results have grown past \(limits.resultBytes) bytes, as malformed lines make them; the \(batch.count) lines before were taken.")
         }
-        if batch.isFull { await batch.flush() }
         do throws(Problem) {
             let command = try parse(line, messages, at: .element(batch.count))
             batch.append(command)
@@ -81,12 +82,13 @@ private struct LineSplitter {
         repeat {
             if isWhole { rest.clear() }
             isWhole = false
-            guard let end = chunk.firstIndex(of: UInt8(ascii: "\n")) else {
+            guard let base = chunk.baseAddress, let found = memchr(base, 0x0A, chunk.count) else {
                 rest.append(chunk)
                 chunk = UnsafeRawBufferPointer(start: nil, count: 0)
                 guard rest.count <= limit else { throw Problem(.tooLarge, "A line has at most \(limit) bytes (max_body_bytes).") }
                 return false
             }
+            let end = UnsafeRawPointer(found) - base
             line = UnsafeRawBufferPointer(rebasing: chunk[..<end])
             chunk = UnsafeRawBufferPointer(rebasing: chunk[(end + 1)...])
             if !rest.isEmpty {
