@@ -8,17 +8,16 @@ import Webhook
 extension Sink {
     // MARK: An attempt
 
-    func attempt(_ key: SinkState.Key, deliveryCount: Int) async {
-        guard let message = state.held[key]?.message else {
-            preconditionFailure("A message in flight stays held until its attempt has ended.")
-        }
+    func attempt(_ key: SinkState.Key, _ message: SinkMessage, deliveryCount: Int) {
         let stream = streams[key.stream]
         let request = stream.wire.request(message, deliveryCount: deliveryCount, wallTime: host.loop.clock.wallTime)
-        let result = await host.outbound.send(request)
-        let outcome = SinkOutcome(
-            result.outcome, deadLetterOn: definition.deadLetterOn, wallTime: host.loop.clock.wallTime)
-        tell(outcome, stream, key, deliveryCount)
-        handle(.attemptEnded(key, outcome))
+        host.outbound.send(request) { [weak self] result in
+            guard let self else { return }
+            let outcome = SinkOutcome(
+                result.outcome, deadLetterOn: definition.deadLetterOn, wallTime: host.loop.clock.wallTime)
+            tell(outcome, stream, key, deliveryCount)
+            attemptEnded(key, outcome)
+        }
     }
 
     private func tell(_ outcome: SinkOutcome, _ stream: SinkStream, _ key: SinkState.Key, _ attempt: Int) {
