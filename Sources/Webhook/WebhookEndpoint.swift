@@ -55,6 +55,20 @@ public final class WebhookEndpoint: Sendable {
         self.parts = parts
     }
 
+    /// Any URL: for the tests of what libcurl itself is told to refuse.
+    init(unchecked url: String) {
+        self.url = url
+        method = .post
+        headers = []
+        timeout = .seconds(15)
+        connectTimeout = .seconds(5)
+        target = nil
+        http2 = false
+        tls = WebhookTLS()
+        parts = Parts()
+        problem = WebhookEndpoint.fill(parts, url, [])
+    }
+
     /// The URL in its parts: libcurl would take it apart for every request.
     var parsedURL: OpaquePointer? { parts.url }
     /// Of the headers, and of what libcurl would add by itself and shall not.

@@ -24,8 +24,8 @@ public struct WebhookFields: Sendable, Equatable {
         name.withUTF8 { append(UnsafeRawBufferPointer($0), value) }
     }
 
-    /// `name`: one that is known to be good.
-    public mutating func append(_ name: StaticString, _ value: UnsafeRawBufferPointer) {
+    /// A name of our own, known to be good. Named apart from `append(_: String, …)`, which would win for literals.
+    public mutating func append(own name: StaticString, _ value: UnsafeRawBufferPointer) {
         if problem == nil, let found = RequestRules.problem(value: value, of: "\(name)") { problem = found }
         append(UnsafeRawBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount), value)
     }

@@ -12,8 +12,8 @@ final class Bench: @unchecked Sendable {
     let receiver: ScriptedReceiver
     private var results: [Int: WebhookResult] = [:]
 
-    init(limits: WebhookLimits = WebhookLimits()) throws {
-        loop = try EventLoop()
+    init(limits: WebhookLimits = WebhookLimits(), clock: any LoopClock = MonotonicClock()) throws {
+        loop = try EventLoop(clock: clock)
         client = WebhookClient(loop: loop, limits: limits)
         receiver = try ScriptedReceiver(loop: loop)
     }

@@ -111,6 +111,11 @@ extension SinkState {
         }.sorted()
     }
 
+    /// Whether a write of it waits for Redis: what became of the message, its answer tells.
+    func isBeingWritten(_ key: Key) -> Bool {
+        if case .writing = held[key]?.phase { true } else { false }
+    }
+
     mutating func keptAlive(_ stream: Int, lost: [StreamID], trimmed ids: [StreamID]) {
         for id in lost {
             guard let message = held[Key(stream: stream, id: id)] else { continue }

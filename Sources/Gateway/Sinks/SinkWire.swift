@@ -91,7 +91,7 @@ struct SinkWire {
         if passesTrace, let trace = SinkWire.value(of: SinkWire.traceparent, in: fields),
             (55...512).contains(trace.count), trace.allSatisfy({ $0 > 0x20 && $0 < 0x7F })
         {
-            trace.withUnsafeBytes { message.headers.append("traceparent", $0) }
+            trace.withUnsafeBytes { message.headers.append(own: "traceparent", $0) }
         }
     }
 
@@ -120,16 +120,16 @@ struct SinkWire {
         let timestamp = Int(wallTime.components.seconds)
         var fields = message.headers
         fields.reserve(192 + 64 * secrets.count)
-        fields.append("Sluice-Delivery-Count", decimal(deliveryCount))
-        fields.append("webhook-timestamp", decimal(timestamp))
+        fields.append(own: "Sluice-Delivery-Count", decimal(deliveryCount))
+        fields.append(own: "webhook-timestamp", decimal(timestamp))
         withUnsafeTemporaryAllocation(byteCount: SinkWire.idLength, alignment: 1) { room in
             writeWebhookID(message.id, into: room)
             let id = UnsafeRawBufferPointer(room)
-            fields.append("webhook-id", id)
+            fields.append(own: "webhook-id", id)
             guard !secrets.isEmpty else { return }
             let signature = WebhookSignature.header(
                 id: String(decoding: id, as: UTF8.self), timestamp: timestamp, body: body, secrets: secrets)
-            Array(signature.utf8).withUnsafeBytes { fields.append("webhook-signature", $0) }
+            Array(signature.utf8).withUnsafeBytes { fields.append(own: "webhook-signature", $0) }
         }
         return WebhookRequest(to: endpoint, fields: fields, body: body)
     }
