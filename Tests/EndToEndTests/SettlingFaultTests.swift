@@ -118,6 +118,27 @@ import Testing
         #expect(try rig.holders(stream) == ["d": 7500])
     }
 
+    @Test func `a deletion that Redis' end cuts short is told so, and nothing is lost`() throws {
+        let rig = try Rig(["--redis-timeout-ms", "3000"], redisOptions: ["--appendonly", "yes"])
+        let stream = try rig.newGroup("half")
+        try rig.fill(stream, 20_000)
+        for _ in 0..<2 { _ = try rig.read(stream, "c", "count=10000") }
+        let removal = rig.client.begin("DELETE", consumerPath(stream, "c"))
+        try waitUntil("the first slice has moved") { try rig.redis.run("XPENDING", stream, "g").contains("unowned") }
+        rig.redis.end()
+        let reply = try removal.wait()
+        try rig.redis.start()
+        try rig.waitUntilConnected()
+        let holders = try rig.holders(stream)
+        #expect(holders.values.reduce(0, +) == 20_000)
+        if reply.status != 200 {  // It was not faster.
+            #expect(reply.status == 504 && reply.code == "OUTCOME_UNKNOWN" && reply.json["retryable"] == true, "\(reply.text)")
+            let rest = try rig.client.call("DELETE", consumerPath(stream, "c"))
+            #expect(rest.status == 200 && rest.json["pending"].integer == holders["c"], "\(rest.text)")
+        }
+        #expect(try rig.holders(stream) == ["unowned": 20_000])
+    }
+
     @Test func `a gateway that is killed in the middle of a deletion loses nothing, and the next one goes on`() throws {
         let rig = try Rig()
         let other = try second(rig)
