@@ -73,9 +73,12 @@ public enum RedisErrorCode: String, Sendable, CaseIterable {
         }
     }
 
-    /// From an error reply's line.
+    /// From an error reply's line. Of what a script's command was refused for, 6.2 says
+    /// `@user_script: 7: -OOM command not allowed …`.
     public init(errorLine: UnsafeRawBufferPointer) {
-        let word = UnsafeRawBufferPointer(rebasing: errorLine.prefix { $0 != UInt8(ascii: " ") })
+        var rest = errorLine[...]
+        if rest.first == UInt8(ascii: "@"), let dash = rest.firstIndex(of: UInt8(ascii: "-")) { rest = rest[(dash + 1)...] }
+        let word = UnsafeRawBufferPointer(rebasing: rest.prefix { $0 != UInt8(ascii: " ") })
         self = RedisErrorCode(rawValue: String(decoding: word, as: UTF8.self)) ?? .other
     }
 }

@@ -54,6 +54,24 @@ import Testing
         #expect(try client.get("/v1/streams/s/messages").numbers == ["1", "2", "3"])
     }
 
+    @Test func `a Redis that takes no writes is told as without a key, and nothing is remembered`() throws {
+        let rig = try newRig()
+        func add() throws -> Reply {
+            try rig.client.post("/v1/streams/s/messages", json: #"{"fields":{"n":"1"}}"#, headers: ["Idempotency-Key": "k"])
+        }
+        try rig.redis.run("CONFIG", "SET", "maxmemory", "1")
+        #expect(try add().expect(507).code == "REDIS_OUT_OF_MEMORY")
+        try rig.redis.run("CONFIG", "SET", "maxmemory", "0")
+        try rig.redis.run("CONFIG", "SET", "min-replicas-to-write", "1")
+        #expect(try add().expect(503).code == "REDIS_UNAVAILABLE")
+        try rig.redis.run("CONFIG", "SET", "min-replicas-to-write", "0")
+        try rig.redis.run("REPLICAOF", "127.0.0.1", "1")
+        #expect(try add().expect(503).code == "REDIS_UNAVAILABLE")
+        try rig.redis.run("REPLICAOF", "NO", "ONE")
+        try waitUntil("it takes writes again") { try add().status == 201 }
+        try add().expect(200)
+    }
+
     @Test func `an add under a key is repeated by the gateway when the connection breaks`() throws {
         let rig = try newRig()
         try rig.client.post("/v1/streams/s/messages", json: #"{"fields":{"n":"0"}}"#, headers: ["Idempotency-Key": "zero"]).expect(201)
