@@ -8,24 +8,24 @@ import Redis
 enum GatewayKeys {
     /// A sorted set, entry ID → the time (ms since 1970) before which no read takes it. An entry without a
     /// score is due now. The stream's length stands before its name, so that no two pairs share a key.
-    static func due(_ stream: StreamName, _ group: GroupName) -> [UInt8] {
-        key(of: stream, "}:due:", then: group.bytes)
-    }
+    static func due(_ stream: StreamName, _ group: GroupName) -> [UInt8] { duePrefix(stream) + group.bytes }
+
+    /// How the due times' keys of all groups of a stream begin; the group's name is what follows.
+    static func duePrefix(_ stream: StreamName) -> [UInt8] { prefix(of: stream, "}:due:") }
 
     /// A string that lives for `idempotency_ttl_ms`: what was added to the stream under an `Idempotency-Key`; see
     /// `IdempotentAddScript`.
     static func idempotency(_ stream: StreamName, _ name: [UInt8]) -> [UInt8] {
-        key(of: stream, "}:idem:", then: name)
+        prefix(of: stream, "}:idem:") + name
     }
 
-    private static func key(of stream: StreamName, _ kind: StaticString, then name: [UInt8]) -> [UInt8] {
+    private static func prefix(of stream: StreamName, _ kind: StaticString) -> [UInt8] {
         var key = Array("sluice:{".utf8)
         key += HashSlot(of: stream.bytes).tag
         kind.withUTF8Buffer { key += $0 }
         key += Array("\(stream.bytes.count):".utf8)
         key += stream.bytes
         key.append(UInt8(ascii: ":"))
-        key += name
         return key
     }
 }

@@ -9,6 +9,7 @@ struct AddOptions {
     var id: StreamAddID?
     var trim: StreamTrim?
     var onlyIfExists = false
+    var references: StreamReferencePolicy?
     /// The `Idempotency-Key`.
     var key: [UInt8]?
     /// The replicas that are waited for.
@@ -25,7 +26,7 @@ struct AddOptions {
     /// The command, to which names and values are to be appended.
     func command(_ id: StreamAddID?, reserving: Int) -> RedisCommand {
         .xadd(
-            stream.bytes, id: id ?? .automatic, trim: trim, onlyIfExists: onlyIfExists,
+            stream.bytes, id: id ?? .automatic, trim: trim, onlyIfExists: onlyIfExists, references: references,
             reserving: stream.bytes.count + reserving)
     }
 
@@ -34,11 +35,13 @@ struct AddOptions {
         if call.request.headerCount("idempotency-key") > 0 { key = try AddOptions.key(call.request, limits) }
         guard call.request.hasQuery else { return }
         let query = try call.query([
-            "id", "maxlen", "minid", "approx", "limit", "nomkstream", "min_replicas", "replica_timeout_ms",
+            "id", "maxlen", "minid", "approx", "limit", "nomkstream", "ref", "min_replicas", "replica_timeout_ms",
         ])
         id = try query.bytes("id")?.addID("id")
         onlyIfExists = try query.flag("nomkstream") ?? false
         trim = try query.trim(approximateByDefault: true)
+        references = try query.references()
+        if references != nil && trim == nil { throw .parameter("ref", "goes with maxlen or minid: it says what trimming does to pending messages.") }
         replication = try query.replication(limits)
     }
 

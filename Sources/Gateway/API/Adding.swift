@@ -8,6 +8,7 @@ extension API {
     /// `POST /v1/streams/{s}/messages`
     func addMessages(_ call: Call) async throws(Problem) -> Response {
         let options = try AddOptions(call, limits)
+        if options.references != nil { try requireReferences("XADD") }
         if call.request.isBinaryEvent { return try await addBinaryEvent(call, options) }
         let form = try BodyForm(call.request)
         if form == .ndjson { return try await addLines(call, options) }
