@@ -147,6 +147,7 @@ import Testing
         }
         try send(0..<1500)
         try waitUntil("the first are there") { try length(rig, "s") == 1500 }
+        try waitUntil("and answered, but for a PING") { try rig.metric("sluice_redis_in_flight") <= 2 }
         rig.redis.freeze()
         try send(1500..<1600)
         try waitUntil("they are in flight") { try rig.metric("sluice_redis_in_flight") >= 100 }
