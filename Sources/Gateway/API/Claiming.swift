@@ -11,7 +11,7 @@ extension API {
             ["min_idle_ms", "idle_ms", "time_ms", "retry_count", "force", "justid", "last_id", "fields", "stats"])
         let (stream, group, consumer) = (try call.stream(), try call.group(), try call.readingConsumer())
         var claim = ClaimScript.Claim(stream: stream, group: group, consumer: consumer)
-        claim.minIdle = try query.claimIdle("min_idle_ms", lease: config.lease) ?? config.lease
+        claim.minIdle = try await minIdle(query, of: claim.key)
         claim.idle = try query.milliseconds("idle_ms")
         claim.time = try query.milliseconds("time_ms")
         claim.retryCount = try query.integer("retry_count", in: 0...Int.max)
@@ -46,8 +46,7 @@ extension API {
         let justID = try query.flag("justid") ?? false
         let (asPairs, wantsStats) = (try query.wantsPairs(), try query.flag("stats") ?? false)
         let call = AutoclaimScript.call(
-            stream, group, consumer,
-            minIdle: try query.claimIdle("min_idle_ms", lease: config.lease) ?? config.lease,
+            stream, group, consumer, minIdle: try await minIdle(query, of: WaitKey(stream: stream, group: group)),
             start: try query.bytes("start")?.autoclaimStart() ?? .zero,
             count: try query.integer("count", in: 1...limits.ids) ?? 100, justID: justID)
         let reply: RedisReply
@@ -65,6 +64,21 @@ extension API {
         if wantsStats { try await appendStats(stream, group, to: body) }
         body.append(UInt8(ascii: "}"))
         return json(body)
+    }
+
+    /// How long a message may stay with a consumer of the group before others may take it (API.md §3).
+    func lease(of key: WaitKey) async throws(Problem) -> Duration { config.lease }
+
+    /// Idle time from which a message may be claimed; the bare name is the group's lease.
+    func claimIdle(_ name: StaticString, _ query: QueryParameters, of key: WaitKey) async throws(Problem) -> Duration? {
+        guard query.contains(name) else { return nil }
+        return query.isBare(name) ? try await lease(of: key) : try query.milliseconds(name)
+    }
+
+    /// `min_idle_ms` of the calls that only claim: the lease, unless they say otherwise.
+    private func minIdle(_ query: QueryParameters, of key: WaitKey) async throws(Problem) -> Duration {
+        if let wish = try await claimIdle("min_idle_ms", query, of: key) { return wish }
+        return try await lease(of: key)
     }
 
     /// `"messages":[…]` or `"ids":[…]`, then `"deleted_ids":[…]`: from rows [id, fields, count, idle, consumer]

@@ -33,7 +33,7 @@ extension API {
         body.append(UInt8(ascii: "{"))
         row.write(to: body)
         body.append(literal: ",\"lease_ms\":")
-        body.append(decimal: config.lease.milliseconds)
+        body.append(decimal: try await lease(of: WaitKey(stream: stream, group: group)).milliseconds)
         body.append(UInt8(ascii: "}"))
         return json(body)
     }

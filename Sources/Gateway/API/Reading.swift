@@ -7,7 +7,7 @@ import Redis
 extension API {
     /// `POST /v1/streams/{s}/groups/{g}/consumers/{c}/read`
     func readMessages(_ call: Call) async throws(Problem) -> Response {
-        let read = try GroupRead(call, self)
+        let read = try await GroupRead(call, self)
         try await call.refuseBody()
         guard let block = read.block, read.position == .new else { return try await readNow(read) }
         // Whoever waits for the group already was here first; a claim looks on its own account.
@@ -93,7 +93,7 @@ extension API {
 }
 
 extension GroupRead {
-    init(_ call: Call, _ api: API) throws(Problem) {
+    init(_ call: Call, _ api: API) async throws(Problem) {
         let query = try call.query(
             ["count", "block_ms", "noack", "id", "claim_min_idle_ms", "unowned", "fields", "stats"])
         stream = try call.stream()
@@ -106,7 +106,7 @@ extension GroupRead {
         wantsStats = try query.flag("stats") ?? false
         if let wish = try query.milliseconds("block_ms") { block = Block(wish: wish, limit: api.limits.block) }
         if let id = try query.bytes("id") { position = try id.readPosition("id") }
-        claimMinIdle = try query.claimIdle("claim_min_idle_ms", lease: api.config.lease)
+        claimMinIdle = try await api.claimIdle("claim_min_idle_ms", query, of: WaitKey(stream: stream, group: group))
         if noAck && claimMinIdle != nil {
             throw .parameter("claim_min_idle_ms", "not with noack: a claimed message stays pending until it is acknowledged.")
         }
@@ -124,12 +124,6 @@ extension QueryParameters {
     func wantsPairs() throws(Problem) -> Bool {
         guard contains("fields") else { return false }
         return try word("fields", ["object", "pairs"]) == 1
-    }
-
-    /// Idle time from which a message may be claimed; the bare name is the group's lease.
-    func claimIdle(_ name: StaticString, lease: Duration) throws(Problem) -> Duration? {
-        guard contains(name) else { return nil }
-        return isBare(name) ? lease : try milliseconds(name)
     }
 }
 

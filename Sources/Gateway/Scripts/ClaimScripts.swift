@@ -23,6 +23,8 @@ enum ClaimScript {
         var justID = false
         var lastID: StreamID?
         var ids: [StreamID] = []
+
+        var key: WaitKey { WaitKey(stream: stream, group: group) }
     }
 
     static let script = RedisScript(
