@@ -3,19 +3,22 @@
 // another reader could take the same message: each must reach exactly one.
 //
 // KEYS  stream, the group's due times
-// ARGV  group, consumer, count, 1 to take unowned ones, idle ms to claim from ("" for none), 1 for NOACK,
-//       where the walk over the idle messages begins ("-", or the cursor of the call before)
-// Reply [taken, fresh, due, idle, cursor]
+// ARGV  group, consumer, count, which unowned ones to take (nothing; due: those whose due time has come;
+//       everything: also those without one), idle ms to claim from ("" for none), 1 for NOACK, where the walk over
+//       the idle messages begins ("-", or the cursor of the call before), where that over the unowned ones does
+// Reply [taken, fresh, due, idle, cursor, rest]
 //   taken  rows [id, fields, delivery count, idle ms before, consumer before], in the pending list's order
 //   fresh  entries as XREADGROUP gives them
 //   due    ms until the next unowned message falls due; -1: none waits
 //   idle   ms until one of the 100 oldest pending messages is idle enough; -1: none is, or none was asked for.
 //          The others may be sooner: who waits must look again within a second anyway, since claims set idle times
 //   cursor where to go on, when `count` were taken and there may be more to take; else ""
+//   rest   where to go on with the unowned ones, when there are too many for one call; then only they were looked
+//          at, and the call is to be repeated before anything else; else ""
 // A pending message whose entry is gone is acknowledged on the way (6.2 would leave it pending for ever).
 // Redis picks the idle ones itself (16 ms for 100,000 pending; a walk here over 1,000 takes a millisecond). Of
-// those that nobody holds, and that are not due yet, it looks at no more than 10,000: Redis serves nobody else
-// meanwhile.
+// those that nobody holds it looks at no more than 1,000 a call (10,000 where idle ones are claimed, which they
+// are too until they are due): Redis serves nobody else meanwhile.
 
 import Net
 import Redis
@@ -50,6 +53,19 @@ enum TakeScript {
           return true
         end
 
+        local function take_due()
+          for _ = 1, 10 do
+            local ids = redis.call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', 0, math.min(count - #taken, 100))
+            for _, id in ipairs(ids) do
+              local row = redis.call('XPENDING', stream, group, id, id, 1, 'unowned')[1]
+              if row then take(row) else redis.call('ZREM', due, id) end
+            end
+            local next = redis.call('ZRANGE', due, 0, 0, 'WITHSCORES')[2]
+            next_due = next and math.max(next - now, 0) or -1
+            if #taken >= count or next_due ~= 0 then return end
+          end
+        end
+
         local function pending(idle, from, holder)
           if idle then return redis.call('XPENDING', stream, group, 'IDLE', idle, from, '+', 100) end
           return redis.call('XPENDING', stream, group, from, '+', 100, holder)
@@ -57,7 +73,9 @@ enum TakeScript {
 
         local function walk(from, idle, holder)
           local seen, last = 0, from
-          while #taken < count and seen < 10000 do
+          while #taken < count do
+            if seen >= 1000 and not idle then return last, true end
+            if seen >= 10000 then return last end
             local rows = pending(idle, last, holder)
             for _, row in ipairs(rows) do
               if #taken >= count then return last end
@@ -70,7 +88,12 @@ enum TakeScript {
           return last
         end
 
-        if summary[1] > 0 and ARGV[4] == '1' then walk('-', nil, 'unowned') end
+        if summary[1] > 0 and ARGV[4] == 'everything' then
+          local last, goes_on = walk(ARGV[8], nil, 'unowned')
+          if goes_on then return {taken, {}, next_due, next_idle, '', last} end
+        elseif summary[1] > 0 and ARGV[4] == 'due' then
+          take_due()
+        end
         local cursor = ARGV[7]
         if summary[1] > 0 and min_idle then
           cursor = walk(cursor, min_idle)
@@ -90,12 +113,12 @@ enum TakeScript {
           local reply = redis.call(unpack(query))
           if reply then fresh = reply[1][2] end
         end
-        return {taken, fresh, next_due, next_idle, #taken >= count and cursor or ''}
+        return {taken, fresh, next_due, next_idle, #taken >= count and cursor or '', ''}
         """)
 
     static func call(
-        _ stream: StreamName, _ group: GroupName, _ consumer: ConsumerName, count: Int, unowned: Bool,
-        minIdle: Duration?, noack: Bool, cursor: String = "-"
+        _ stream: StreamName, _ group: GroupName, _ consumer: ConsumerName, count: Int,
+        unowned: UnownedIndex.Search, minIdle: Duration?, noack: Bool, cursor: String = "-", rest: String = "-"
     ) -> RedisCommand {
         var command = script.call(keyCount: 2, effect: .consume)
         command.appendKey(stream.bytes)
@@ -103,10 +126,11 @@ enum TakeScript {
         command.append(group.bytes)
         command.append(consumer.bytes)
         command.append(decimal: count)
-        command.append(literal: unowned ? "1" : "0")
+        command.append(unowned.rawValue)
         if let minIdle { command.append(decimal: minIdle.milliseconds) } else { command.append(literal: "") }
         command.append(literal: noack ? "1" : "0")
         command.append(cursor)
+        command.append(rest)
         return command
     }
 }
