@@ -26,9 +26,14 @@ extension API {
     private func readNow(_ read: GroupRead, orWait block: Block? = nil) async throws(Problem) -> Response {
         let body = openReply()
         let lateness = Lateness(ofOwnLook: block, from: loop.now, redisTimeout: limits.redisTimeout)
-        let batch: Batch
+        var batch: Batch
         do {
             batch = try await take(read, lateness, into: body)
+            // The word of a nack may still be on its way to us. Who waits will be told; who does not asks once more.
+            if batch.isEmpty, block == nil, read.takesUnowned, unowned.search(read.key, now: loop.now) == .nothing {
+                unowned.delayed(read.key)
+                batch = try await take(read, lateness, into: body)
+            }
         } catch {
             loop.buffers.give(body)
             if error.isTimeout, lateness.handsBack { return answer(to: .group(read), openReply(), block) }
