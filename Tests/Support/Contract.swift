@@ -38,12 +38,19 @@ package struct Contract: Sendable {
     package let definitions: JSONSchema.Definitions
     /// By method, in capitals.
     let operations: [String: [Operation]]
+    private let yaml: String
 
     package init(yaml: String) throws {
-        guard let document = try Yams.compose(yaml: yaml) else { throw JSONSchema.Defect(description: "openapi.yaml is empty") }
-        let reader = DocumentReader(document: document)
+        self.yaml = yaml
+        let reader = try DocumentReader(yaml)
         definitions = try reader.definitions()
         operations = try reader.operations()
+    }
+
+    /// What the document gives as examples, each with the schema that stands beside it. Those of bodies that are no
+    /// JSON are left out.
+    package func examples() throws -> [(place: String, value: JSON, schema: JSONSchema)] {
+        try DocumentReader(yaml).examples()
     }
 
     // MARK: Judging
@@ -61,6 +68,9 @@ package struct Contract: Sendable {
         var wrong = violations(of: reply, answer, hasBody: method != "HEAD")
         if operation.answers["\(reply.status)"] == nil && reply.status < 400 {
             wrong = ["\(operation.name) may not answer \(reply.status)"]
+        }
+        if method == "GET" || method == "HEAD", reply.headers["cache-control"] != "no-store" {
+            wrong.append("an answer to \(method) comes with Cache-Control: no-store")
         }
         if reply.status < 300 {
             for name in Contract.queryNames(target) where !operation.queryNames.contains(name) {
@@ -126,6 +136,7 @@ package struct Contract: Sendable {
         guard reply.headers["content-type"] == type else { return ["the reply is not \(type)"] }
         var value = JSON.string(reply.text)
         if type.hasSuffix("json") {
+            guard reply.body.last == UInt8(ascii: "\n") else { return ["the body does not end in a line feed"] }
             // What is no JSON is told as such.
             guard let read = try? JSONDecoder().decode(JSON.self, from: Data(reply.body)) else { return ["the body is no JSON: \(reply.text.prefix(200))"] }
             value = read
@@ -140,6 +151,7 @@ package struct Contract: Sendable {
         if problem["status"].integer != reply.status { wrong.append("the problem says another status than \(reply.status)") }
         if problem["type"].string != "/docs/errors#\(reply.code ?? "")" { wrong.append("the problem's type is not its code's") }
         if problem["request_id"].string != reply.headers["x-request-id"] { wrong.append("request_id is not X-Request-Id") }
+        if [429, 503].contains(reply.status) && reply.headers["retry-after"] == nil { wrong.append("\(reply.status) comes with Retry-After") }
         return wrong
     }
 
@@ -169,7 +181,26 @@ package struct Contract: Sendable {
 
 /// Reads the document; `$ref`s of parameters, headers and responses are followed, those of schemas kept.
 private struct DocumentReader {
-    let document: Node
+    private let document: Node
+
+    init(_ yaml: String) throws {
+        guard let document = try Yams.compose(yaml: yaml) else { throw JSONSchema.Defect(description: "openapi.yaml is empty") }
+        self.document = document
+    }
+
+    func examples() throws -> [(place: String, value: JSON, schema: JSONSchema)] { try examples(in: document, "#") }
+
+    private func examples(in node: Node, _ place: String) throws -> [(place: String, value: JSON, schema: JSONSchema)] {
+        if case .sequence(let elements) = node { return try elements.enumerated().flatMap { try examples(in: $1, "\(place)/\($0)") } }
+        guard case .mapping(let members) = node else { return [] }
+        let isBody = place.contains("/content/")
+        if let schema = node["schema"], !isBody || place.hasSuffix("json") || place.hasSuffix("urlencoded") {
+            let schema = try JSONSchema(schema, at: place)
+            let values = [node["example"]] + (node["examples"]?.mapping ?? [:]).map { $1["value"] }
+            return values.compactMap { $0 }.map { (place, JSON($0), schema) }
+        }
+        return try members.flatMap { try examples(in: $1, "\(place)/\($0.string ?? "?")") }
+    }
 
     func definitions() throws -> JSONSchema.Definitions {
         var definitions: JSONSchema.Definitions = [:]

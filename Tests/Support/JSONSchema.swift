@@ -199,7 +199,9 @@ package struct JSONSchema: Sendable {
                 switch schema.additional {
                 case nil: break
                 case .allowed: named = (named ?? []).union([name])
-                case .forbidden: wrong.append("\(here): a member that may not be there")
+                case .forbidden:
+                    named = (named ?? []).union([name])
+                    wrong.append("\(here): a member that may not be there")
                 case .schema(let rest):
                     named = (named ?? []).union([name])
                     root(value, rest[0], here)
@@ -239,10 +241,10 @@ extension JSON {
         case .sequence(let elements): self = .array(elements.map { JSON($0) })
         case .scalar(let scalar):
             if scalar.style != .plain && scalar.style != .any { self = .string(scalar.string) }
-            else if let boolean = node.bool { self = .boolean(boolean) }
-            else if let integer = node.int { self = .integer(integer) }
-            else if let number = node.float { self = .number(number) }
+            else if ["true", "false"].contains(scalar.string) { self = .boolean(scalar.string == "true") }
             else if ["", "~", "null"].contains(scalar.string) { self = .null }
+            else if let integer = Int(scalar.string) { self = .integer(integer) }
+            else if let number = Double(scalar.string) { self = .number(number) }
             else { self = .string(scalar.string) }
         case .alias: preconditionFailure("Yams puts the anchor's value in an alias' place.")
         }

@@ -4,7 +4,7 @@ import Testing
 
 extension Reply {
     func hold(to method: String, _ path: String) {
-        record("\(method) \(path)") { $0.violations(of: self, to: method, path) }
+        record("\(method) \(path.prefix(200))") { $0.violations(of: self, to: method, path) }
     }
 
     /// For an answer to what was no call.
