@@ -1,4 +1,4 @@
-// Consumer groups and their consumers (API.md §3).
+// Consumer groups (API.md §3).
 
 import HTTP
 import Net
@@ -89,15 +89,18 @@ extension API {
         _ = try call.query()
         try await call.refuseBody()
         let (stream, group) = (try call.stream(), try call.group())
-        let reply = try await changeGroup(.xgroupDestroy(stream.bytes, group: group.bytes), stream, group)
+        let reply = try await changeGroup(
+            .xgroupDestroy(stream.bytes, group: group.bytes), stream, group, and: [.unlink(GatewayKeys.due(stream, group))])
         guard reply.integer == 1 else { throw .groupNotFound(group, of: stream) }
         return json(literal: "{\"destroyed\":true}")
     }
 
     /// Changes the group, and tells all who wait for it, on any replica: tracking does not.
     @discardableResult
-    private func changeGroup(_ command: RedisCommand, _ stream: StreamName, _ group: GroupName) async throws(Problem) -> RedisReply {
-        let results = try await askAll([command, Nudge(.group, stream, group).publish], stream, group)
+    private func changeGroup(
+        _ command: RedisCommand, _ stream: StreamName, _ group: GroupName, and more: [RedisCommand] = []
+    ) async throws(Problem) -> RedisReply {
+        let results = try await askAll([command] + more + [Nudge(.group, stream, group).publish], stream, group)
         switch results[0] {
         case .success(let reply): return reply
         case .failure(let error): throw await explain(error, stream, group)
@@ -112,24 +115,6 @@ extension API {
         } catch {
             throw await explain(error, stream, group)
         }
-    }
-
-    /// `GET /v1/streams/{s}/groups/{g}/consumers`
-    func listConsumers(_ call: Call) async throws(Problem) -> Response {
-        _ = try call.query()
-        let (stream, group) = (try call.stream(), try call.group())
-        let reply = try await ask(.xinfoConsumers(stream.bytes, group: group.bytes), stream, group)
-        let body = newBody()
-        body.append(literal: "{\"consumers\":[")
-        var rows = reply.elements
-        var isFirst = true
-        while let row = ConsumerRow(&rows) {
-            if !isFirst { body.append(UInt8(ascii: ",")) }
-            isFirst = false
-            row.write(to: body)
-        }
-        body.append(literal: "]}")
-        return json(body)
     }
 
     /// For options that came with 7.0 and can't be had by other means.
