@@ -30,17 +30,21 @@ import Testing
         #expect(try rig.client.get("\(path)?after=\(LimitTests.last)").expect(200).ids == [])
     }
 
-    @Test func `an exclusive bound leaves its ID out, also where nothing lies beyond it`() throws {
+    @Test func `an exclusive bound leaves its ID out, and is refused where nothing lies beyond it`() throws {
         let stream = rig.newStream("bounds")
         for id in ["1-1", "1-2", "2-0", LimitTests.last] { try add(id, to: stream).expect(201) }
         let path = "/v1/streams/\(stream)/messages"
         for (query, ids) in [
             ("start=(1-1", ["1-2", "2-0", LimitTests.last]), ("end=(2-0", ["1-1", "1-2"]), ("start=(1-1&end=(2-0", ["1-2"]),
             ("start=(1-1&end=(1-1", []), ("start=2-0&end=1-1", []), ("start=1&end=1", ["1-1", "1-2"]),
-            ("start=(\(LimitTests.last)", []), ("end=(0-0", []), ("end=0-0", []), ("start=\(LimitTests.last)", [LimitTests.last]),
+            ("end=0-0", []), ("start=\(LimitTests.last)", [LimitTests.last]),
         ] {
             #expect(try rig.client.get("\(path)?\(query)").expect(200).ids == ids, "\(query)")
             #expect(try rig.client.get("\(path)?\(query)&order=desc").expect(200).ids == ids.reversed(), "\(query)")
+        }
+        // As Redis has it: before the first and after the last there is no ID to begin or end with.
+        for query in ["start=(\(LimitTests.last)", "end=(0-0"] {
+            #expect(try rig.client.get("\(path)?\(query)").expect(400).code == "INVALID_ID")
         }
     }
 
