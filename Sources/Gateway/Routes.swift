@@ -13,7 +13,8 @@ enum Access: Equatable {
 }
 
 struct Route {
-    typealias Handler = nonisolated(nonsending) (API, Call) async throws(Problem) -> Response
+    typealias Handler = (API, Call) throws(Problem) -> Outcome
+    typealias AsyncHandler = nonisolated(nonsending) (API, Call) async throws(Problem) -> Response
 
     var method: Method
     var path: StaticString
@@ -25,12 +26,19 @@ struct Route {
     /// Whether a call may be repeated without harm when its outcome is unknown (RFC 9110 §9.2.2; an ack too).
     var isIdempotent: Bool { method != .post && method != .patch || name.isSame(as: "ackMessages") || name.isSame(as: "setGroupID") }
 
-    init(_ method: Method, _ path: StaticString, _ access: Access, _ name: StaticString, _ handler: @escaping Handler) {
+    /// `prompt`: a handler that needs no task for the usual call.
+    init(_ method: Method, _ path: StaticString, _ access: Access, _ name: StaticString, prompt handler: @escaping Handler) {
         self.method = method
         self.path = path
         self.access = access
         self.name = name
         self.handler = handler
+    }
+
+    init(_ method: Method, _ path: StaticString, _ access: Access, _ name: StaticString, _ handler: @escaping AsyncHandler) {
+        self.init(
+            method, path, access, name,
+            prompt: { api, call in .task { () async throws(Problem) in .response(try await handler(api, call)) } })
     }
 }
 
@@ -41,7 +49,7 @@ extension Route {
         let groups: StaticString = "/v1/streams/{stream}/groups"
         let group: StaticString = "/v1/streams/{stream}/groups/{group}"
         return [
-            Route(.post, stream, .scope(.publish), "addMessages") { api, call async throws(Problem) in try await api.addMessages(call) },
+            Route(.post, stream, .scope(.publish), "addMessages", prompt: { api, call throws(Problem) in try api.addMessages(call) }),
             Route(.get, stream, .scope(.consume), "listMessages") { api, call async throws(Problem) in try await api.listMessages(call) },
             Route(.get, message, .scope(.consume), "showMessage") { api, call async throws(Problem) in try await api.showMessage(call) },
             Route(.get, groups, .scope(.consume), "listGroups") { api, call async throws(Problem) in try await api.listGroups(call) },
@@ -50,8 +58,8 @@ extension Route {
             Route(.patch, group, .scope(.admin), "setGroupID") { api, call async throws(Problem) in try await api.setGroupID(call) },
             Route(.delete, group, .scope(.admin), "destroyGroup") { api, call async throws(Problem) in try await api.destroyGroup(call) },
             Route(.get, "/v1/streams/{stream}/groups/{group}/consumers", .scope(.consume), "listConsumers") { api, call async throws(Problem) in try await api.listConsumers(call) },
-            Route(.post, "/v1/streams/{stream}/groups/{group}/consumers/{consumer}/read", .scope(.consume), "readMessages") { api, call async throws(Problem) in try await api.readMessages(call) },
-            Route(.post, "/v1/streams/{stream}/groups/{group}/ack", .scope(.consume), "ackMessages") { api, call async throws(Problem) in try await api.ackMessages(call) },
+            Route(.post, "/v1/streams/{stream}/groups/{group}/consumers/{consumer}/read", .scope(.consume), "readMessages", prompt: { api, call throws(Problem) in try api.readMessages(call) }),
+            Route(.post, "/v1/streams/{stream}/groups/{group}/ack", .scope(.consume), "ackMessages", prompt: { api, call throws(Problem) in try api.ackMessages(call) }),
             Route(.get, "/v1/streams/{stream}/groups/{group}/pending", .scope(.consume), "showPending") { api, call async throws(Problem) in try await api.showPending(call) },
             Route(.get, "/v1/streams/{stream}/groups/{group}/pending/messages", .scope(.consume), "listPending") { api, call async throws(Problem) in try await api.listPending(call) },
             Route(.post, "/v1/streams/{stream}/groups/{group}/consumers/{consumer}/claim", .scope(.consume), "claimMessages") { api, call async throws(Problem) in try await api.claimMessages(call) },

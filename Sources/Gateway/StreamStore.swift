@@ -12,6 +12,9 @@ protocol StreamStore: AnyObject {
     /// An error reply is thrown. `late` takes an answer that comes when a failure was thrown already.
     func send(_ command: RedisCommand, late: ((RedisReply) -> Void)?) async throws(RedisError) -> RedisReply
 
+    /// The same, for one who waits without a task. Throws when it was not sent.
+    func send(_ command: RedisCommand, to taker: any ReplyTaker) throws(RedisError)
+
     /// Next to one another, answered in order. `tracked`: changes of the first one's keys will be told.
     func send(_ commands: [RedisCommand], tracked: Bool) async throws(RedisError) -> [Result<RedisReply, RedisError>]
 

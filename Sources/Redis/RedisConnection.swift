@@ -206,6 +206,7 @@ final class RedisConnection: Pollable, Flushable {
         inFlightBytes -= entry.size
         if expired > 0 { expired -= 1 }
         switch entry.waiter {
+        case .taker(let taker): give(reply, to: taker)
         case .caller(let continuation): continuation.resume(returning: result(reply))
         case .batch(let batch, let index): batch.settle(index, result(reply))
         case .handshake(let step): owner?.connectionAnswered(self, step, reply)
@@ -213,6 +214,13 @@ final class RedisConnection: Pollable, Flushable {
         case .late(let taker): if reply.error == nil { taker(reply) }
         case .nobody: break
         }
+    }
+
+    private func give(_ reply: RedisReply, to taker: any ReplyTaker) {
+        counters.replies.add(1)
+        guard let error = reply.error else { return taker.redisAnswered(reply) }
+        counters.errors.add(1)
+        taker.redisFailed(error)
     }
 
     private func result(_ reply: RedisReply) -> Result<RedisReply, RedisError> {
@@ -236,16 +244,21 @@ final class RedisConnection: Pollable, Flushable {
         while expired < inFlight.count {
             let entry = inFlight[expired]
             guard entry.deadline <= loop.now else { return scheduleDeadline(entry.deadline) }
+            expired += 1
             switch entry.waiter {
+            case .handshake, .ping, .nobody, .late:
+                continue  // The attempt to connect and the signs of life have clocks of their own.
+            default: break
+            }
+            // Before anybody is told: a taker may send its next command at once.
+            inFlight[expired - 1].waiter = entry.late.map { .late($0) } ?? .nobody
+            inFlight[expired - 1].command = nil
+            switch entry.waiter {
+            case .taker(let taker): taker.redisFailed(timedOut(entry.effect))
             case .caller(let continuation): continuation.resume(returning: .failure(timedOut(entry.effect)))
             case .batch(let batch, let index): batch.settle(index, .failure(timedOut(entry.effect)))
-            case .handshake, .ping, .nobody, .late:
-                expired += 1  // The attempt to connect and the signs of life have clocks of their own.
-                continue
+            default: break
             }
-            inFlight[expired].waiter = entry.late.map { .late($0) } ?? .nobody
-            inFlight[expired].command = nil
-            expired += 1
         }
     }
 

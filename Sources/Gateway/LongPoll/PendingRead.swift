@@ -1,0 +1,118 @@
+// A consumer's read on its own account: one look, which is a plain XREADGROUP where it can be.
+//
+//   look → found                                             → the answer
+//        → nothing, and it may wait                          → a parked call
+//        → more slices, the group's numbers, or a failure    → the rest in a task
+
+import HTTP
+import Net
+import Redis
+
+final class PendingRead: PendingCall {
+    private let read: GroupRead
+    /// How long to wait where nothing is found.
+    private let block: Block?
+    private let body: ByteBuffer
+    private let start: Int
+    private var batch = Batch()
+    /// Of a look that will queue up where it finds nothing.
+    private var round: Int?
+
+    init(_ api: API, _ read: GroupRead, orWait block: Block? = nil) {
+        self.read = read
+        self.block = block
+        body = api.openReply()
+        start = body.count
+        super.init(api)
+    }
+
+    func begin() throws(Problem) -> Outcome {
+        if block != nil { round = api.longPoll.beginLook(read.key) }
+        guard api.isPlain(read) else { return .task { () async throws(Problem) in try await self.lookInTask() } }
+        do throws(Problem) {
+            return try send(api.plainCommand(read, api.firstSlice(read)))
+        } catch {
+            endLook()
+            api.loop.buffers.give(body)
+            throw error
+        }
+    }
+
+    // MARK: A plain look
+
+    override func redisAnswered(_ reply: RedisReply) {
+        api.absorb(reply, read, api.firstSlice(read), into: body, &batch)
+        guard api.wantsMore(read, body, from: start, batch) else { return finish(outcome) }
+        finish(.success(.task { () async throws(Problem) in try await self.lookOn() }))
+    }
+
+    override func redisFailed(_ error: RedisError) {
+        finish(.success(.task { () async throws(Problem) in throw await self.failed(error) }))
+    }
+
+    // MARK: In a task
+
+    private func lookInTask() async throws(Problem) -> Outcome {
+        do {
+            batch = try await api.take(read, into: body)
+        } catch {
+            throw await failed(error)
+        }
+        return try outcome.get()
+    }
+
+    private func lookOn() async throws(Problem) -> Outcome {
+        await api.takeMore(read, into: body, from: start, &batch)
+        return try outcome.get()
+    }
+
+    private func answerWithStats() async throws(Problem) -> Outcome {
+        do throws(Problem) {
+            return .response(answer(try await api.stats(read.stream, read.group)))
+        } catch {
+            api.handBack(read, batch)  // The caller gets none of it.
+            api.loop.buffers.give(body)
+            throw error
+        }
+    }
+
+    private func failed(_ error: RedisError) async -> Problem {
+        endLook()
+        api.loop.buffers.give(body)
+        return await api.explain(error, read.stream, read.group)
+    }
+
+    // MARK: What it comes to
+
+    private var outcome: Result<Outcome, Problem> {
+        defer { endLook() }
+        if batch.isEmpty {
+            if api.store.features?.emptyReadCreatesConsumer == false { api.createConsumerSoon(read) }
+            if let block { return park(block) }
+        }
+        guard read.wantsStats else { return .success(.response(answer())) }
+        return .success(.task { () async throws(Problem) in try await self.answerWithStats() })
+    }
+
+    private func park(_ block: Block) -> Result<Outcome, Problem> {
+        api.loop.buffers.give(body)
+        do throws(Problem) {
+            return .success(.response(try ParkedCall(.group(read), block, api, afterLook: true).response))
+        } catch {
+            return .failure(error)
+        }
+    }
+
+    private func answer(_ stats: ByteBuffer? = nil) -> Response {
+        var response = api.answer(to: .group(read), body, read.position == .new ? read.block : nil, stats)
+        if !batch.isEmpty, !read.noAck { response.onLost = { [self] in api.handBack(read, batch) } }
+        return response
+    }
+
+    /// Whoever came meanwhile may queue up: this one has, or has something.
+    private func endLook() {
+        guard let round else { return }
+        self.round = nil
+        api.longPoll.endLook(read.key, round: round)
+    }
+}
