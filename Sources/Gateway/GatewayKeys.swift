@@ -19,11 +19,13 @@ enum GatewayKeys {
     }
 }
 
-/// What Redis' key tracking does not tell, told by PUBLISH: `u` (a group has a new unowned message) or `g`
-/// (the group itself was changed), the stream's length, `:`, the stream, the group.
+/// What Redis' key tracking does not tell, told by PUBLISH: `u` (a group has a new unowned message), `d`
+/// (it has one that falls due later) or `g` (the group itself was changed), the stream's length, `:`, the stream, the
+/// group.
 struct Nudge: Equatable {
     enum Kind: UInt8 {
         case unowned = 0x75  // u
+        case due = 0x64      // d
         case group = 0x67    // g
     }
 

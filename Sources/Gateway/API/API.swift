@@ -56,6 +56,17 @@ extension API {
         }
     }
 
+    /// Calls a script about a stream; the same for its failures.
+    func ask(
+        _ script: RedisScript, _ call: RedisCommand, _ stream: StreamName, _ group: GroupName? = nil
+    ) async throws(Problem) -> RedisReply {
+        do {
+            return try await store.evaluate(script, call)
+        } catch {
+            throw await explain(error, stream, group)
+        }
+    }
+
     /// Why Redis refused, in words that name what was asked for. Looks again only where Redis' answer
     /// leaves it open whether the stream or the group is missing.
     func explain(_ error: RedisError, _ stream: StreamName, _ group: GroupName? = nil) async -> Problem {

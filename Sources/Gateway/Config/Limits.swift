@@ -50,7 +50,8 @@ struct Limits: Sendable, Equatable {
     /// Longest wait of a read; zero is for ever. Below the 60 s at which common proxies cut.
     /// `sluice_block_cut_total`; the header `Sluice-Block-Ms`.
     var block: Duration = .milliseconds(50_000)
-    /// Longest delay of a nack. 400 `INVALID_PARAMETER`.
+    /// Longest delay of a nack: what waits longer is a schedule. `sluice_problems_total{code="INVALID_JSON"}`; 400
+    /// `INVALID_JSON`.
     var nackDelay: Duration = .seconds(12 * 3600)
     /// Unacknowledged messages of one pushed consumer (`max_pending`), by default. 400 `INVALID_PARAMETER` past `count`.
     var tailPending = 100

@@ -22,6 +22,8 @@ extension API {
         let slice = firstSlice(read)
         if isPlain(read) {
             try await takeNew(read, slice, isParked: isParked, into: body, &batch)
+            // Its queue at home may be a new one, which knows of no due time.
+            if read.takesUnowned { batch.unownedDue = unowned.due(read.key) }
         } else {
             try await takeByScript(read, slice, from: "-", isParked: isParked, into: body, &batch)
         }
@@ -84,29 +86,46 @@ extension API {
         writeFresh(&entries, read, into: body, &batch)
     }
 
+    /// Several calls where there are more unowned messages than one looks at. Messages that came by then are answered
+    /// even if a later call fails.
     private func takeByScript(
         _ read: GroupRead, _ count: Int, from cursor: String, isParked: Bool, into body: ByteBuffer, _ batch: inout Batch
     ) async throws(RedisError) {
-        let generation = unowned.generation(read.key)
-        let call = TakeScript.call(
-            read.stream, read.group, read.consumer, count: count, unowned: read.takesUnowned,
-            minIdle: read.claimMinIdle, noack: read.noAck, cursor: cursor)
-        let reply = try await store.evaluate(
-            TakeScript.script, call, late: isParked ? { [self] reply in handBack(read, late: .taken(reply)) } : nil)
-        guard let (takenRows, freshEntries, due, idle, next) = reply.takenParts else { return }
-        var (taken, fresh) = (takenRows, freshEntries)
-        let found = taken.remaining + fresh.remaining
-        let hasTakenAll = taken.remaining < count  // No unowned one that is due is left.
-        writeTaken(&taken, read, into: body, &batch)
-        writeFresh(&fresh, read, into: body, &batch)
-        batch.isFull = found >= count
-        batch.cursor = next.isEmpty ? nil : next
-        if found > 0 { batch.slices.append(.taken(reply)) }
-        if due >= 0 { batch.unownedDue = loop.now + .milliseconds(due) }
-        if read.takesUnowned && hasTakenAll {
-            unowned.foundNone(read.key, due: batch.unownedDue, generation: generation)
-        }
-        if read.claimMinIdle != nil { batch.claimDue = nextClaim(batch, idle) }
+        let (generation, before) = (unowned.generation(read.key), batch.count)
+        let search = read.takesUnowned ? unowned.search(read.key, now: loop.now) : .nothing
+        var rest = "-"
+        if search == .nothing, read.takesUnowned { batch.unownedDue = unowned.due(read.key) }
+        repeat {
+            let left = count - (batch.count - before)
+            let call = TakeScript.call(
+                read.stream, read.group, read.consumer, count: left, unowned: search, minIdle: read.claimMinIdle,
+                noack: read.noAck, cursor: cursor, rest: rest)
+            let reply: RedisReply
+            do {
+                reply = try await store.evaluate(
+                    TakeScript.script, call, late: isParked ? { [self] reply in handBack(read, late: .taken(reply)) } : nil)
+            } catch {
+                if batch.count == before { throw error }
+                return batch.isFull = false
+            }
+            guard let parts = reply.takenParts else { return }
+            var (taken, fresh) = (parts.taken, parts.fresh)
+            let hasTakenAll = taken.remaining < left && parts.rest.isEmpty  // No unowned one that is due is left.
+            if taken.remaining + fresh.remaining > 0 { batch.slices.append(.taken(reply)) }
+            batch.isFull = taken.remaining + fresh.remaining >= left
+            batch.cursor = parts.cursor.isEmpty ? nil : parts.cursor
+            writeTaken(&taken, read, into: body, &batch)
+            writeFresh(&fresh, read, into: body, &batch)
+            if parts.due >= 0 {
+                let due = loop.now + .milliseconds(parts.due)
+                batch.unownedDue = min(due, batch.unownedDue ?? due)
+            }
+            if search != .nothing && hasTakenAll {
+                unowned.foundNone(read.key, due: batch.unownedDue, generation: generation)
+            }
+            if read.claimMinIdle != nil { batch.claimDue = nextClaim(batch, parts.idle) }
+            rest = parts.rest
+        } while !rest.isEmpty
     }
 
     /// At once while looks come back full; else when the oldest pending message gets there, within bounds:

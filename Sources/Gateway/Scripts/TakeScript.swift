@@ -3,14 +3,17 @@
 // another reader could take the same message: each must reach exactly one.
 //
 // KEYS  stream, the group's due times
-// ARGV  group, consumer, count, 1 to take unowned ones, idle ms to claim from ("" for none), 1 for NOACK,
-//       where the walk over the pending list begins ("-", or the cursor of the call before)
-// Reply [taken, fresh, due, idle, cursor]
+// ARGV  group, consumer, count, which unowned ones to take (nothing; due: those whose due time has come;
+//       everything: also those without one), idle ms to claim from ("" for none), 1 for NOACK, where the walk over
+//       the pending list begins ("-", or the cursor of the call before), where that over the unowned ones does
+// Reply [taken, fresh, due, idle, cursor, rest]
 //   taken  rows [id, fields, delivery count, idle ms before, consumer before], in the pending list's order
 //   fresh  entries as XREADGROUP gives them
 //   due    ms until the next unowned message falls due; -1: none waits
 //   idle   ms until the oldest message seen is idle enough; -1: none is pending, or none was asked for
 //   cursor where to go on, when `count` were taken and there may be more to take; else ""
+//   rest   where to go on with the unowned ones, when there are too many for one call; then only they were looked
+//          at, and the call is to be repeated before anything else; else ""
 // A pending message whose entry is gone is acknowledged on the way (6.2 would leave it pending for ever).
 // It looks at no more than 1,000 pending messages of a kind: Redis serves nobody else meanwhile.
 
@@ -47,9 +50,23 @@ enum TakeScript {
           return true
         end
 
+        local function take_due()
+          for _ = 1, 10 do
+            local ids = redis.call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', 0, math.min(count - #taken, 100))
+            for _, id in ipairs(ids) do
+              local row = redis.call('XPENDING', stream, group, id, id, 1, 'unowned')[1]
+              if row then take(row) else redis.call('ZREM', due, id) end
+            end
+            local next = redis.call('ZRANGE', due, 0, 0, 'WITHSCORES')[2]
+            next_due = next and math.max(next - now, 0) or -1
+            if #taken >= count or next_due ~= 0 then return end
+          end
+        end
+
         local function walk(from, holder, visit)
           local seen, last = 0, from
-          while #taken < count and seen < 1000 do
+          while #taken < count do
+            if seen >= 1000 then return last, true end
             local query = {'XPENDING', stream, group, last, '+', 100, holder}
             local rows = redis.call(unpack(query))
             for _, row in ipairs(rows) do
@@ -63,10 +80,13 @@ enum TakeScript {
           return last
         end
 
-        if summary[1] > 0 and ARGV[4] == '1' then
-          walk('-', 'unowned', function(row)
+        if summary[1] > 0 and ARGV[4] == 'everything' then
+          local last, goes_on = walk(ARGV[8], 'unowned', function(row)
             if not wait_for_due(row[1]) then take(row) end
           end)
+          if goes_on then return {taken, {}, next_due, next_idle, '', last} end
+        elseif summary[1] > 0 and ARGV[4] == 'due' then
+          take_due()
         end
         local cursor = ARGV[7]
         if summary[1] > 0 and min_idle then
@@ -88,12 +108,12 @@ enum TakeScript {
           local reply = redis.call(unpack(query))
           if reply then fresh = reply[1][2] end
         end
-        return {taken, fresh, next_due, next_idle, #taken >= count and cursor or ''}
+        return {taken, fresh, next_due, next_idle, #taken >= count and cursor or '', ''}
         """)
 
     static func call(
-        _ stream: StreamName, _ group: GroupName, _ consumer: ConsumerName, count: Int, unowned: Bool,
-        minIdle: Duration?, noack: Bool, cursor: String = "-"
+        _ stream: StreamName, _ group: GroupName, _ consumer: ConsumerName, count: Int,
+        unowned: UnownedIndex.Search, minIdle: Duration?, noack: Bool, cursor: String = "-", rest: String = "-"
     ) -> RedisCommand {
         var command = script.call(keyCount: 2, effect: .consume)
         command.appendKey(stream.bytes)
@@ -101,10 +121,11 @@ enum TakeScript {
         command.append(group.bytes)
         command.append(consumer.bytes)
         command.append(decimal: count)
-        command.append(literal: unowned ? "1" : "0")
+        command.append(unowned.rawValue)
         if let minIdle { command.append(decimal: minIdle.milliseconds) } else { command.append(literal: "") }
         command.append(literal: noack ? "1" : "0")
         command.append(cursor)
+        command.append(rest)
         return command
     }
 }

@@ -123,6 +123,7 @@ actor SinkGateway: RedisClientDelegate {
         var index = UnownedIndex()
         init(_ loop: EventLoop) { self.loop = loop }
         func mayHaveUnowned(_ key: WaitKey) -> Bool { index.mayHave(key, now: loop.now) }
+        func unownedDue(_ key: WaitKey) -> EventLoop.Instant? { index.due(key) }
         func unownedGeneration(_ key: WaitKey) -> UInt32 { index.generation(key) }
         func foundNoUnowned(_ key: WaitKey, due: EventLoop.Instant?, generation: UInt32) {
             index.foundNone(key, due: due, generation: generation)
@@ -212,7 +213,8 @@ actor SinkGateway: RedisClientDelegate {
         guard let nudge = Nudge(payload: payload) else { return }
         let key = WaitKey(stream: nudge.stream, group: nudge.group)
         on { gateway in
-            gateway.memory.index.nudged(key)
+            if nudge.kind == .unowned { gateway.memory.index.nudged(key) }
+            if nudge.kind == .due { gateway.memory.index.delayed(key) }
             gateway.longPoll.nudged(key)
         }
     }
