@@ -193,6 +193,40 @@ extension [String] {
         #expect((Int(life) ?? 0) > 43_200_000 + 86_000_000)
     }
 
+    @Test func `what lost its due time is due, also for who knew of it`() throws {
+        let stream = try rig.newGroup("evicted")
+        let added = try (1...2).map { try rig.add($0, to: stream) }
+        #expect(try rig.read(stream, "c").ids == added)
+        #expect(
+            try rig.settle(stream, "c", #"{"nack":[{"id":"\#(added[0])","delay_ms":300},{"id":"\#(added[1])","delay_ms":43200000}]}"#)
+                .status == 200)
+        for _ in 0..<4 { #expect(try rig.read(stream, "d").ids == []) }  // Both loops know.
+        #expect(try rig.redis.run("DEL", dueKeys(stream)) == ":1\r\n")
+        #expect(try rig.read(stream, "d", "block_ms=0").ids == added)
+    }
+
+    @Test func `a Redis that is full takes a nack, with its delay`() throws {
+        let rig = try Rig()
+        let stream = try rig.newGroup("full")
+        let id = try rig.add(1, to: stream)
+        #expect(try rig.read(stream, "c").ids == [id])
+        try rig.redis.run("CONFIG", "SET", "maxmemory", "1")
+        #expect(try rig.settle(stream, "c", #"{"nack":[{"id":"\#(id)","delay_ms":43200000}]}"#).status == 200)
+        try rig.redis.run("CONFIG", "SET", "maxmemory", "0")
+        #expect(try rig.holders(stream) == ["unowned": 1])
+        #expect(try rig.read(stream, "d").ids == [], "it is not due")
+    }
+
+    @Test func `a destroyed group leaves no due times`() throws {
+        let stream = try rig.newGroup("destroyed")
+        let id = try rig.add(1, to: stream)
+        #expect(try rig.read(stream, "c").ids == [id])
+        #expect(try rig.settle(stream, "c", #"{"nack":[{"id":"\#(id)","delay_ms":43200000}]}"#).status == 200)
+        #expect(try !dueKeys(stream).isEmpty)
+        #expect(try rig.client.call("DELETE", "/v1/streams/\(stream)/groups/g").status == 200)
+        #expect(try dueKeys(stream).isEmpty)
+    }
+
     @Test func `names that are not UTF-8 settle too`() throws {
         let stream = try rig.newGroup("binary")
         let id = try rig.add(1, to: stream)

@@ -40,21 +40,27 @@ extension API {
         let (stream, group, consumer) = (removal.stream, removal.group, removal.consumer)
         let call = DeleteConsumerScript.call(stream, group, consumer, removal.pending, to: removal.heir)
         var count: (pending: Int64, gone: Int64) = (0, 0)
-        var isFirst = true
-        while true {
-            var parts = try await ask(DeleteConsumerScript.script, call, stream, group).elements
+        for slice in 0..<Limits.deletionSlices {
+            let reply: RedisReply
+            do {
+                reply = try await ask(DeleteConsumerScript.script, call, stream, group)
+            } catch {
+                throw slice == 0 || error.status < 500 ? error : .unfinished(consumer, "Redis failed between two slices.", redisError: error.redisError)
+            }
+            var parts = reply.elements
             let outcome = parts.takeText().flatMap { DeleteConsumerScript.Outcome(rawValue: $0) }
             count.pending += parts.takeInteger() ?? 0
             count.gone += parts.takeInteger() ?? 0
             switch outcome {
             case .deleted: return count
-            case .more: isFirst = false
+            case .more: continue
             // Somebody else who deletes it has done the last slice.
-            case .missing where !isFirst: return count
+            case .missing where slice > 0: return count
             case .missing, nil: throw .consumerNotFound(consumer, of: group)
             case .refused: throw .consumerHasPending(consumer)
             }
         }
+        throw .unfinished(consumer, "It gets messages as fast as they are handed on.")
     }
 
     /// `GET /v1/streams/{s}/groups/{g}/consumers`
@@ -109,5 +115,14 @@ extension Problem {
         Problem(
             .consumerHasPending,
             "The consumer \(consumer.bytes.quoted) holds messages; acknowledge them, or delete it with pending=transfer or pending=drop.")
+    }
+
+    /// Some slices were handed on, and then something went wrong: no other problem says so truthfully.
+    fileprivate static func unfinished(_ consumer: ConsumerName, _ reason: String, redisError: String? = nil) -> Problem {
+        var problem = Problem(
+            .outcomeUnknown,
+            "Not all that the consumer \(consumer.bytes.quoted) holds is handed on, and nothing is lost; repeating the call goes on. \(reason)")
+        problem.redisError = redisError
+        return problem
     }
 }

@@ -61,8 +61,8 @@ extension API {
 
     /// What a client that has gone was to get becomes unowned, a slice at a time.
     func handBack(_ stream: StreamName, _ group: GroupName, from consumer: ConsumerName, _ ids: [[UInt8]]) async throws(RedisError) {
-        for start in stride(from: 0, to: ids.count, by: limits.ids) {
-            let slice = ids[start..<min(start + limits.ids, ids.count)]
+        for start in stride(from: 0, to: ids.count, by: Limits.scriptSlice) {
+            let slice = ids[start..<min(start + Limits.scriptSlice, ids.count)]
             _ = try await store.evaluate(SettleScript.script, SettleScript.handBack(stream, group, from: consumer, slice))
         }
     }

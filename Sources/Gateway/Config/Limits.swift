@@ -80,6 +80,12 @@ struct Limits: Sendable, Equatable {
     /// write, else 503 `REDIS_UNAVAILABLE`.
     var redisTimeout: Duration = .milliseconds(5000)
 
+    /// Messages that a script moves at a time: Redis serves nobody else meanwhile, a few milliseconds. No problem.
+    static let scriptSlice = 1000
+    /// Slices of the deletion of a consumer: one that gets messages as fast as they are handed on would never end.
+    /// `sluice_problems_total{code="OUTCOME_UNKNOWN"}`; 504 `OUTCOME_UNKNOWN`, after which the call may be repeated.
+    static let deletionSlices = 10_000
+
     // MARK: Sinks (SINKS.md §1)
 
     /// Sinks of the configuration and of the API together: each has a worker per stream. 413 `TOO_LARGE`.

@@ -92,7 +92,7 @@ extension API {
         _ read: GroupRead, _ count: Int, from cursor: String, isParked: Bool, into body: ByteBuffer, _ batch: inout Batch
     ) async throws(RedisError) {
         let (generation, before) = (unowned.generation(read.key), batch.count)
-        let search = read.takesUnowned ? unowned.search(read.key, now: loop.now) : .nothing
+        var search = read.takesUnowned ? unowned.search(read.key, now: loop.now) : .nothing
         var rest = "-"
         if search == .nothing, read.takesUnowned { batch.unownedDue = unowned.due(read.key) }
         repeat {
@@ -125,6 +125,7 @@ extension API {
             }
             if read.claimMinIdle != nil { batch.claimDue = nextClaim(batch, parts.idle) }
             rest = parts.rest
+            if !rest.isEmpty { search = .everything }
         } while !rest.isEmpty
     }
 

@@ -14,9 +14,10 @@ enum DeadLetterScript {
         """
         local stream, due, dead = KEYS[1], KEYS[2], KEYS[3]
         local group, owner, id, data = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-        local rows = redis.pcall('XPENDING', stream, group, id, id, 1, owner)
-        if rows.err then return rows end
-        if not rows[1] then return 0 end
+        \(OwnerFragment.lua)
+        local row, gone = held(id)
+        if gone then return gone end
+        if not row then return 0 end
         local time = redis.call('TIME')
         local now = time[1] * 1000 + math.floor(time[2] / 1000)
         redis.call('XADD', dead, '*', 'original_stream', stream, 'original_id', id, 'original_data', data,

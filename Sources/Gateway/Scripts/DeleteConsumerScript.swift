@@ -20,9 +20,6 @@ enum DeleteConsumerScript {
         case deleted, more, missing, refused
     }
 
-    /// Messages that one call moves.
-    static let slice = 1000
-
     static let script = RedisScript(
         """
         local stream, due = KEYS[1], KEYS[2]
@@ -68,7 +65,7 @@ enum DeleteConsumerScript {
         command.append(consumer.bytes)
         command.append(pending.rawValue)
         command.append(heir.bytes)
-        command.append(decimal: slice)
+        command.append(decimal: Limits.scriptSlice)
         return command
     }
 }

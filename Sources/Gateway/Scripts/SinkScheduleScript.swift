@@ -15,13 +15,14 @@ enum SinkScheduleScript {
         """
         local stream, due = KEYS[1], KEYS[2]
         local group, owner, heir = ARGV[1], ARGV[2], ARGV[3]
+        \(OwnerFragment.lua)
         \(GivingFragment.lua)
         local results = {}
         for i = 4, #ARGV, 3 do
           local id, count, at = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2])
-          local rows = redis.pcall('XPENDING', stream, group, id, id, 1, owner)
-          if rows.err then return rows end
-          if not rows[1] then
+          local row, gone = held(id)
+          if gone then return gone end
+          if not row then
             results[#results + 1] = 0
           elseif not exists(id) then
             results[#results + 1] = 2

@@ -15,6 +15,8 @@
 //   rest   where to go on with the unowned ones, when there are too many for one call; then only they were looked
 //          at, and the call is to be repeated before anything else; else ""
 // A pending message whose entry is gone is acknowledged on the way (6.2 would leave it pending for ever).
+// Due times may be lost (the set expires a day after the last of them, a Redis that is full may evict it): where more
+// is unowned than has one, also `due` takes everything.
 // It looks at no more than 1,000 pending messages of a kind: Redis serves nobody else meanwhile.
 
 import Net
@@ -80,13 +82,23 @@ enum TakeScript {
           return last
         end
 
-        if summary[1] > 0 and ARGV[4] == 'everything' then
+        local function unowned_count()
+          for _, holder in ipairs(redis.call('XPENDING', stream, group)[4] or {}) do
+            if holder[1] == 'unowned' then return tonumber(holder[2]) end
+          end
+          return 0
+        end
+
+        local wish = summary[1] > 0 and ARGV[4]
+        if wish == 'due' then
+          take_due()
+          if #taken < count and unowned_count() > redis.call('ZCARD', due) then wish = 'everything' end
+        end
+        if wish == 'everything' then
           local last, goes_on = walk(ARGV[8], 'unowned', function(row)
             if not wait_for_due(row[1]) then take(row) end
           end)
           if goes_on then return {taken, {}, next_due, next_idle, '', last} end
-        elseif summary[1] > 0 and ARGV[4] == 'due' then
-          take_due()
         end
         local cursor = ARGV[7]
         if summary[1] > 0 and min_idle then

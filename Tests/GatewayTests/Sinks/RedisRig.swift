@@ -84,24 +84,23 @@ extension RedisCommand {
 final class ScriptedOutbound: Outbound {
     var requests: [WebhookRequest] = []
     var answer: (WebhookRequest) -> WebhookResult.Outcome? = { _ in ScriptedOutbound.status(200) }
-    private var open: [UnsafeContinuation<WebhookResult.Outcome, Never>] = []
+    private var open: [(WebhookResult) -> Void] = []
     var openCount: Int { open.count }
 
     static func status(_ status: Int, _ retryAfter: String? = nil) -> WebhookResult.Outcome {
         .answered(WebhookAnswer(status: status, retryAfter: retryAfter, body: [], bodyTruncated: false))
     }
 
-    func send(_ request: WebhookRequest) async -> WebhookResult {
+    func send(_ request: WebhookRequest, done: @escaping (WebhookResult) -> Void) {
         requests.append(request)
-        var outcome = answer(request)
-        if outcome == nil { outcome = await withUnsafeContinuation { open.append($0) } }
-        return WebhookResult(outcome: outcome ?? ScriptedOutbound.status(200), duration: .zero, newConnection: false)
+        guard let outcome = answer(request) else { return open.append(done) }
+        done(WebhookResult(outcome: outcome, duration: .zero, newConnection: false))
     }
 
     func land(_ outcome: WebhookResult.Outcome) {
         let landing = open
         open = []
-        for continuation in landing { continuation.resume(returning: outcome) }
+        for done in landing { done(WebhookResult(outcome: outcome, duration: .zero, newConnection: false)) }
     }
 
     func count(_ id: String) -> Int { requests.count { String(decoding: $0.body, as: UTF8.self).contains("\"id\":\"\(id)\"") } }
@@ -218,4 +217,9 @@ actor SinkGateway: RedisClientDelegate {
             gateway.longPoll.nudged(key)
         }
     }
+}
+
+extension WebhookRequest {
+    /// Names and values, the endpoint's behind its own.
+    var headers: [(String, String)] { fields.all + endpoint.headers }
 }
