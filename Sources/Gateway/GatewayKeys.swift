@@ -8,13 +8,15 @@ import Redis
 enum GatewayKeys {
     /// A sorted set, entry ID → the time (ms since 1970) before which no read takes it. An entry without a
     /// score is due now. The stream's length stands before its name, so that no two pairs share a key.
-    static func due(_ stream: StreamName, _ group: GroupName) -> [UInt8] {
+    static func due(_ stream: StreamName, _ group: GroupName) -> [UInt8] { duePrefix(stream) + group.bytes }
+
+    /// How the due times' keys of all groups of a stream begin; the group's name is what follows.
+    static func duePrefix(_ stream: StreamName) -> [UInt8] {
         var key = Array("sluice:{".utf8)
         key += HashSlot(of: stream.bytes).tag
         key += Array("}:due:\(stream.bytes.count):".utf8)
         key += stream.bytes
         key.append(UInt8(ascii: ":"))
-        key += group.bytes
         return key
     }
 }

@@ -226,6 +226,7 @@ private final class RedisWatcher: RedisClientDelegate {
         settings.isTracking = features.tracking
         api.longPoll.use(settings)
         api.unowned.forgetAll()
+        api.unowned.isTold = features.nudges
         api.longPoll.invalidated(nil)
         log.info("Connected to Redis", metadata: ["version": "\(features.version)", "tracking": "\(features.tracking)"])
         if let refusal = features.trackingRefusal {

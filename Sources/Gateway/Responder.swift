@@ -34,9 +34,9 @@ final class Responder: HTTPResponder {
         switch router.match(request.method, request.path) {
         case .found(let index, let parameters):
             visit.route = index
-            try gatekeeper.check(request, routes[index].access, parameters)
+            let caller = try gatekeeper.check(request, routes[index].access, parameters)
             try checkAccept(request, index)
-            return try routes[index].handler(api, Call(request: request, parameters: parameters))
+            return try routes[index].handler(api, Call(request: request, parameters: parameters, caller: caller))
         case .options(let allow):
             var response = Response(status: 204)
             response.addHeader("Allow", allow)

@@ -14,11 +14,12 @@ struct AddOptions {
     var id: StreamAddID?
     var trim: StreamTrim?
     var onlyIfExists = false
+    var references: StreamReferencePolicy?
 
     /// The command, to which names and values are to be appended.
     func command(_ id: StreamAddID?, reserving: Int) -> RedisCommand {
         .xadd(
-            stream.bytes, id: id ?? .automatic, trim: trim, onlyIfExists: onlyIfExists,
+            stream.bytes, id: id ?? .automatic, trim: trim, onlyIfExists: onlyIfExists, references: references,
             reserving: stream.bytes.count + reserving)
     }
 }

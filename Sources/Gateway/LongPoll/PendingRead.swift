@@ -2,6 +2,7 @@
 //
 //   look → found                                             → the answer
 //        → nothing, and it may wait                          → a parked call
+//        → nothing, and it may not                           → another look, in a task
 //        → more slices, the group's numbers, or a failure    → the rest in a task
 
 import HTTP
@@ -15,6 +16,7 @@ final class PendingRead: PendingCall {
     private let body: ByteBuffer
     private let start: Int
     private var batch = Batch()
+    private var hasLookedOnceMore = false
     /// Of a look that will queue up where it finds nothing.
     private var round: Int?
 
@@ -61,6 +63,17 @@ final class PendingRead: PendingCall {
         return try outcome.get()
     }
 
+    /// The word of a nack may still be on its way to us. Who waits will be told; who does not asks once more.
+    private var wantsAnotherLook: Bool {
+        block == nil && !hasLookedOnceMore && read.takesUnowned && api.unowned.search(read.key, now: api.loop.now) == .nothing
+    }
+
+    private func lookOnceMore() async throws(Problem) -> Outcome {
+        hasLookedOnceMore = true
+        api.unowned.delayed(read.key)
+        return try await lookInTask()
+    }
+
     private func lookOn() async throws(Problem) -> Outcome {
         await api.takeMore(read, into: body, from: start, &batch)
         return try outcome.get()
@@ -86,6 +99,7 @@ final class PendingRead: PendingCall {
 
     private var outcome: Result<Outcome, Problem> {
         defer { endLook() }
+        if batch.isEmpty, wantsAnotherLook { return .success(.task { () async throws(Problem) in try await self.lookOnceMore() }) }
         if batch.isEmpty {
             if api.store.features?.emptyReadCreatesConsumer == false { api.createConsumerSoon(read) }
             if let block { return park(block) }
