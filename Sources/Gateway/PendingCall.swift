@@ -37,8 +37,10 @@ class PendingCall: LaterResponse, ReplyTaker {
     init(_ api: API) { self.api = api }
 
     /// Sends the command that the call waits for.
-    final func send(_ command: RedisCommand) throws(Problem) -> Outcome {
-        do { try api.store.send(command, to: self) } catch { throw Problem(error) }
+    final func send(
+        _ command: RedisCommand, patience: EventLoop.Instant? = nil, late: ((RedisReply) -> Void)? = nil
+    ) throws(Problem) -> Outcome {
+        do { try api.store.send(command, to: self, patience: patience, late: late) } catch { throw Problem(error) }
         return .pending(self)
     }
 

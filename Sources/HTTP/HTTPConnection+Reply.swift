@@ -13,6 +13,8 @@ extension HTTPConnection {
             return false
         }
         let closes = mustClose(response)
+        // While it was parked a client could leave unseen by us, and this reply would be taken for delivered.
+        if wasParked, response.onLost != nil { asksBeforeWriting = true }
         append(response, isHead: request.method == .head, closes ? .close : persistence)
         request.onClientGone = nil
         return !closes

@@ -37,6 +37,7 @@ extension HTTPConnection {
         state = .busy
         readDeadline = nil
         closesAfterAnswer = false
+        wasParked = false
         counters.requests += 1
         counters.inFlight += 1
     }
@@ -90,6 +91,7 @@ extension HTTPConnection {
 
     private func park(_ later: any LaterResponse, isSkipped: Bool) {
         closesAfterAnswer = !isSkipped
+        wasParked = true
         if let input { self.input = request.body.end(input, buffers) }
         releaseIdleInput()
         request.forgetBytes()

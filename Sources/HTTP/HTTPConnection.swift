@@ -67,6 +67,8 @@ public final class HTTPConnection: Pollable, Flushable {
     var later: (any LaterResponse)?
     /// What its client has sent can't be read to its end.
     var closesAfterAnswer = false
+    /// The request in work was parked.
+    var wasParked = false
     /// The machine is on the stack: whoever is called by it need not start it.
     var isServing = false
     /// Until when it may sleep.
@@ -104,6 +106,8 @@ public final class HTTPConnection: Pollable, Flushable {
     var appended = 0
     var sent = 0
     var hooks: [(end: Int, call: () -> Void)] = []
+    /// What is written next must not go to a client that has left: the kernel is asked first.
+    var asksBeforeWriting = false
 
     // Time: one timer, moved only when it fires too early or would fire too late.
     var readDeadline: Duration? { didSet { if let readDeadline { arm(readDeadline) } } }

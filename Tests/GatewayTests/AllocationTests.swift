@@ -108,14 +108,20 @@ private final class ParrotStore: StreamStore {
         reply = kept
     }
 
-    func send(_ command: RedisCommand, late: ((RedisReply) -> Void)?) async throws(RedisError) -> RedisReply {
+    func send(
+        _ command: RedisCommand, patience: Duration?, late: ((RedisReply) -> Void)?
+    ) async throws(RedisError) -> RedisReply {
         guard let reply else { throw .unavailable(.timedOut) }
         return reply
     }
 
     private var taker: (any ReplyTaker)?
 
-    func send(_ command: RedisCommand, to taker: any ReplyTaker) throws(RedisError) { self.taker = taker }
+    func send(
+        _ command: RedisCommand, to taker: any ReplyTaker, patience: EventLoop.Instant?, late: ((RedisReply) -> Void)?
+    ) throws(RedisError) {
+        self.taker = taker
+    }
 
     func answer() {
         guard let reply, let taker else { return }
@@ -128,7 +134,7 @@ private final class ParrotStore: StreamStore {
     }
 
     func evaluate(
-        _ script: RedisScript, _ call: RedisCommand, late: ((RedisReply) -> Void)?
+        _ script: RedisScript, _ call: RedisCommand, patience: Duration?, late: ((RedisReply) -> Void)?
     ) async throws(RedisError) -> RedisReply {
         throw .unavailable(.timedOut)
     }

@@ -45,16 +45,27 @@ extension API {
         _ = try? await store.send(commands, tracked: false)
     }
 
-    /// `,"group":{"lag":n|null,"pending":n}`, in a buffer of its own.
-    func stats(_ stream: StreamName, _ group: GroupName) async throws(Problem) -> ByteBuffer {
+    /// How long messages, or the answer that there are none, wait for the group's numbers.
+    static let statsTime = Duration.milliseconds(250)
+
+    /// `,"group":{"lag":n|null,"pending":n}`, or null where Redis does not tell in time, in a buffer of its own.
+    func stats(_ stream: StreamName, _ group: GroupName) async -> ByteBuffer {
         let body = newBody()
-        try await appendStats(stream, group, to: body)
+        do {
+            try await appendStats(stream, group, patience: loop.now + API.statsTime, to: body)
+        } catch {
+            body.append(literal: API.unknownStats)  // Nothing is lost for their sake.
+        }
         return body
     }
 
+    static let unknownStats: StaticString = ",\"group\":null"
+
     /// The same, at the end of `body`.
-    func appendStats(_ stream: StreamName, _ group: GroupName, to body: ByteBuffer) async throws(Problem) {
-        let groups = try await ask(.xinfoGroups(stream.bytes), stream, group)
+    func appendStats(
+        _ stream: StreamName, _ group: GroupName, patience: EventLoop.Instant? = nil, to body: ByteBuffer
+    ) async throws(Problem) {
+        let groups = try await ask(.xinfoGroups(stream.bytes), stream, group, patience: patience)
         try writeStats(group, of: stream, groups.elements, to: body)
     }
 

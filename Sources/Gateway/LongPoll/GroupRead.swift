@@ -51,6 +51,32 @@ enum Block: Equatable {
     }
 }
 
+/// What becomes of messages that Redis gives when their reader no longer waits for them.
+struct Lateness {
+    /// When the reader gives up, where that is before Redis' deadline.
+    var patience: EventLoop.Instant?
+    /// They become unowned: the reader is told nothing of them.
+    var handsBack: Bool
+
+    /// A parked reader has a clock of its own, and outlives a look that failed.
+    static let ofParked = Lateness(patience: nil, handsBack: true)
+
+    /// Of a look on the caller's own account. One who waits for less than Redis has time gets the empty answer that
+    /// was asked for, in time; any other is told that there may be pending messages under its name.
+    init(ofOwnLook block: Block?, from now: EventLoop.Instant, redisTimeout: Duration) {
+        if case .upTo(let time)? = block, time + Lateness.grace < redisTimeout { patience = now + time + Lateness.grace }
+        handsBack = patience != nil
+    }
+
+    /// A Redis that is merely slow is waited for a little: what it gave need not be delivered twice.
+    private static let grace = Duration.milliseconds(100)
+
+    private init(patience: EventLoop.Instant?, handsBack: Bool) {
+        self.patience = patience
+        self.handsBack = handsBack
+    }
+}
+
 /// What one look got: the messages are in the reply's body already; this is what else is known of them.
 struct Batch {
     /// A reply of Redis with messages in it.

@@ -16,6 +16,7 @@ final class PendingRead: PendingCall {
     private let body: ByteBuffer
     private let start: Int
     private var batch = Batch()
+    private let lateness: Lateness
     private var hasLookedOnceMore = false
     /// Of a look that will queue up where it finds nothing.
     private var round: Int?
@@ -25,6 +26,7 @@ final class PendingRead: PendingCall {
         self.block = block
         body = api.openReply()
         start = body.count
+        lateness = Lateness(ofOwnLook: block, from: api.loop.now, redisTimeout: api.limits.redisTimeout)
         super.init(api)
     }
 
@@ -32,7 +34,9 @@ final class PendingRead: PendingCall {
         if block != nil { round = api.longPoll.beginLook(read.key) }
         guard api.isPlain(read) else { return .task { () async throws(Problem) in try await self.lookInTask() } }
         do throws(Problem) {
-            return try send(api.plainCommand(read, api.firstSlice(read)))
+            return try send(
+                api.plainCommand(read, api.firstSlice(read)), patience: lateness.patience,
+                late: lateness.handsBack ? { [api, read] reply in api.handBack(read, late: .read(reply)) } : nil)
         } catch {
             endLook()
             api.loop.buffers.give(body)
@@ -49,16 +53,16 @@ final class PendingRead: PendingCall {
     }
 
     override func redisFailed(_ error: RedisError) {
-        finish(.success(.task { () async throws(Problem) in throw await self.failed(error) }))
+        finish(.success(.task { () async throws(Problem) in try await self.failed(error) }))
     }
 
     // MARK: In a task
 
     private func lookInTask() async throws(Problem) -> Outcome {
         do {
-            batch = try await api.take(read, into: body)
+            batch = try await api.take(read, lateness, into: body)
         } catch {
-            throw await failed(error)
+            return try await failed(error)
         }
         return try outcome.get()
     }
@@ -75,24 +79,19 @@ final class PendingRead: PendingCall {
     }
 
     private func lookOn() async throws(Problem) -> Outcome {
-        await api.takeMore(read, into: body, from: start, &batch)
+        await api.takeMore(read, lateness, into: body, from: start, &batch)
         return try outcome.get()
     }
 
-    private func answerWithStats() async throws(Problem) -> Outcome {
-        do throws(Problem) {
-            return .response(answer(try await api.stats(read.stream, read.group)))
-        } catch {
-            api.handBack(read, batch)  // The caller gets none of it.
-            api.loop.buffers.give(body)
-            throw error
-        }
+    private func answerWithStats() async -> Outcome {
+        .response(answer(await api.stats(read.stream, read.group)))
     }
 
-    private func failed(_ error: RedisError) async -> Problem {
+    private func failed(_ error: RedisError) async throws(Problem) -> Outcome {
         endLook()
+        if error.isTimeout, lateness.handsBack { return .response(answer()) }
         api.loop.buffers.give(body)
-        return await api.explain(error, read.stream, read.group)
+        throw await api.explain(error, read.stream, read.group)
     }
 
     // MARK: What it comes to
@@ -105,7 +104,7 @@ final class PendingRead: PendingCall {
             if let block { return park(block) }
         }
         guard read.wantsStats else { return .success(.response(answer())) }
-        return .success(.task { () async throws(Problem) in try await self.answerWithStats() })
+        return .success(.task { () async throws(Problem) in await self.answerWithStats() })
     }
 
     private func park(_ block: Block) -> Result<Outcome, Problem> {
