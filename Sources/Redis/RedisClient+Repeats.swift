@@ -24,13 +24,15 @@ extension RedisClient {
         while let entry = unanswered.popFirst() {
             let mayRepeat = !isClosing && entry.deadline > loop.now
             switch entry.waiter {
-            case .caller where mayRepeat && entry.command != nil:
+            case .caller where mayRepeat && entry.command != nil, .taker where mayRepeat && entry.command != nil:
                 var entry = entry
                 entry.mayHaveRun = entry.mayHaveRun || entry.end <= sent
                 repeats.append(.single(entry))
             case .block(let block) where mayRepeat && block.effect.mayRepeat && !block.hasFailed:
                 block.noteTried(sent: entry.sent(of: sent))
                 repeats.append(.block(block))
+            case .taker(let taker):
+                taker.redisFailed(lost(entry, sent: sent, reason))
             case .caller(let continuation):
                 continuation.resume(returning: .failure(lost(entry, sent: sent, reason)))
             case .batch(let batch, _) where mayRepeat && batch.mayRepeat:
@@ -41,8 +43,6 @@ extension RedisClient {
                 if index >= 0 { batch.settle(index, .failure(lost(entry, sent: sent, reason))) }
             case .block(let block):
                 block.lose(sent: entry.sent(of: sent), reason)
-            case .taker(let take):
-                take(.failure(lost(entry, sent: sent, reason)))
             case .handshake, .ping, .nobody, .late:
                 break
             }
@@ -90,8 +90,10 @@ extension RedisClient {
         for item in due {
             switch item {
             case .single(let entry):
-                if case .caller(let continuation) = entry.waiter {
-                    continuation.resume(returning: .failure(lost(entry, sent: 0, reason)))
+                switch entry.waiter {
+                case .taker(let taker): taker.redisFailed(lost(entry, sent: 0, reason))
+                case .caller(let continuation): continuation.resume(returning: .failure(lost(entry, sent: 0, reason)))
+                default: break
                 }
             case .batch(let batch):
                 batch.giveUp(reason)

@@ -99,20 +99,19 @@ final class ReplicaLink {
         command.append(milliseconds: pause)
         client.counters.commands.add(1)
         connection.append(
-            command, .taker { [unowned self] in waited($0) }, deadline: loop.now + pause + client.limits.timeout)
+            command, .taker(self), deadline: loop.now + pause + client.limits.timeout)
     }
 
-    private func waited(_ result: Result<RedisReply, RedisError>) {
+    /// WAIT's answer; nil: Redis would not or could not give one.
+    private func waited(_ answer: Int64?) {
         guard let count = covered else { return }
         covered = nil
-        var reached = 0
-        if case .success(let reply) = result { reached = Int(reply.integer ?? 0) }
-        let isRefused = if case .failure = result { true } else { false }
+        let reached = Int(answer ?? 0)
         let asked = waiting.prefix(count)
         waiting.removeFirst(count)
         var patient: [Patience] = []
         for one in asked {
-            if reached >= one.replicas || one.deadline <= loop.now || isRefused {
+            if reached >= one.replicas || one.deadline <= loop.now || answer == nil {
                 one.continuation.resume(returning: reached)
             } else {
                 patient.append(one)
@@ -125,6 +124,11 @@ final class ReplicaLink {
     func checkAlive() { if isReady { connection?.checkAlive() } }
 
     func close() { connection?.fail(.closed) }
+}
+
+extension ReplicaLink: ReplyTaker {
+    func redisAnswered(_ reply: RedisReply) { waited(reply.integer) }
+    func redisFailed(_ error: RedisError) { waited(nil) }
 }
 
 extension ReplicaLink: RedisConnectionOwner {

@@ -18,7 +18,7 @@ final class AddSlice {
     private let life: Duration
     private var block: CommandBlock!
     /// One a command, in order.
-    private var outcomes: [Outcome] = []
+    private var fates: [Fate] = []
     /// The IDs that Redis answered.
     private let ids = ByteBuffer(capacity: 256)
     private var errors: [Int: RedisError] = [:]
@@ -32,7 +32,7 @@ final class AddSlice {
     /// What was written last, where `block` did not write it.
     private var lateWrite: ReplicatedWrite?
 
-    struct Outcome {
+    struct Fate {
         enum Kind: UInt8 { case added, replayed, mismatched, missing, failed }
 
         var kind: Kind
@@ -50,7 +50,7 @@ final class AddSlice {
         CommandBlock(
             key: options.stream.bytes, effect: options.key == nil ? .write : .idempotent,
             lane: options.replication == nil ? .shared : .replicated
-        ) { [unowned self] reply in outcomes.append(take(reply)) }
+        ) { [unowned self] reply in fates.append(take(reply)) }
     }
 
     var isEmpty: Bool { count == 0 }
@@ -77,7 +77,7 @@ final class AddSlice {
 
     func clear() {
         if refusal == nil && block.answeredCount == block.count { block.clear() } else { block = newBlock() }
-        outcomes.removeAll(keepingCapacity: true)
+        fates.removeAll(keepingCapacity: true)
         ids.clear()
         errors = [:]
         refused.removeAll(keepingCapacity: true)
@@ -99,43 +99,43 @@ final class AddSlice {
         }
     }
 
-    /// Waits until each command has its outcome.
+    /// Waits until each command has its fate.
     func settle(_ store: any StreamStore) async {
         await block.settled()
-        for index in outcomes.count..<block.count {
+        for index in fates.count..<block.count {
             errors[index] = refusal ?? block.error(at: index)
-            outcomes.append(Outcome(kind: .failed))
+            fates.append(Fate(kind: .failed))
         }
         if options.key != nil { await sendUnscripted(store) }
     }
 
-    private func take(_ reply: RedisReply) -> Outcome {
+    private func take(_ reply: RedisReply) -> Fate {
         switch reply.kind {
         case .bulk: return keep(reply.bytes, .added)
         case .array:
             var elements = reply.elements
             return keep(elements.takeBytes() ?? UnsafeRawBufferPointer(start: nil, count: 0), .replayed)
-        case .integer: return Outcome(kind: .mismatched)
+        case .integer: return Fate(kind: .mismatched)
         case .error:
-            errors[outcomes.count] = reply.error
-            return Outcome(kind: .failed)
-        case .null, .nullArray, .simple: return Outcome(kind: .missing)  // NOMKSTREAM, and it isn't there.
+            errors[fates.count] = reply.error
+            return Fate(kind: .failed)
+        case .null, .nullArray, .simple: return Fate(kind: .missing)  // NOMKSTREAM, and it isn't there.
         }
     }
 
-    private func keep(_ id: UnsafeRawBufferPointer, _ kind: Outcome.Kind) -> Outcome {
+    private func keep(_ id: UnsafeRawBufferPointer, _ kind: Fate.Kind) -> Fate {
         defer { ids.append(id) }
-        return Outcome(kind: kind, length: UInt8(truncatingIfNeeded: id.count), start: Int32(truncatingIfNeeded: ids.count))
+        return Fate(kind: kind, length: UInt8(truncatingIfNeeded: id.count), start: Int32(truncatingIfNeeded: ids.count))
     }
 
     /// A Redis that was started anew does not have the script: what it refused for that goes out once more.
     private func sendUnscripted(_ store: any StreamStore) async {
-        let places = outcomes.indices.filter { errors[$0]?.code == .noScript }
+        let places = fates.indices.filter { errors[$0]?.code == .noScript }
         guard !places.isEmpty else { return }
-        var answers: [(Outcome, RedisError?)] = []
+        var answers: [(Fate, RedisError?)] = []
         let again = CommandBlock(key: block.key, effect: block.effect, lane: block.lane) { [unowned self] reply in
             let error = reply.error
-            answers.append((error == nil ? take(reply) : Outcome(kind: .failed), error))
+            answers.append((error == nil ? take(reply) : Fate(kind: .failed), error))
         }
         var failure: RedisError?
         do throws(RedisError) {
@@ -148,8 +148,8 @@ final class AddSlice {
         }
         await again.settled()
         for (index, place) in places.enumerated() {
-            let answer = index < answers.count ? answers[index] : (Outcome(kind: .failed), failure ?? again.error(at: index))
-            outcomes[place] = answer.0
+            let answer = index < answers.count ? answers[index] : (Fate(kind: .failed), failure ?? again.error(at: index))
+            fates[place] = answer.0
             errors[place] = answer.1
         }
         if again.answeredCount > 0 { lateWrite = again.write }
@@ -157,7 +157,7 @@ final class AddSlice {
 
     /// What to wait for replicas of; nil when nothing was added.
     var lastWrite: ReplicatedWrite? {
-        outcomes.contains { $0.kind == .added || $0.kind == .replayed } ? lateWrite ?? block.write : nil
+        fates.contains { $0.kind == .added || $0.kind == .replayed } ? lateWrite ?? block.write : nil
     }
 
     // MARK: Telling
@@ -172,12 +172,12 @@ final class AddSlice {
                 results.append(found.problem)
                 malformed = nextRefused.next()
             } else {
-                let outcome = outcomes[index]
-                switch outcome.kind {
+                let fate = fates[index]
+                switch fate.kind {
                 case .added:
                     api.metrics.messagesAdded += 1
-                    results.append(id: id(outcome))
-                case .replayed: results.append(replayed: id(outcome))
+                    results.append(id: id(fate))
+                case .replayed: results.append(replayed: id(fate))
                 default: results.append(await problem(index, api))
                 }
                 index += 1
@@ -187,25 +187,25 @@ final class AddSlice {
 
     /// The fate of a slice's only message. After `settle`.
     func single(_ api: API) async throws(Problem) -> (id: [UInt8], isReplayed: Bool) {
-        let outcome = outcomes[0]
-        switch outcome.kind {
+        let fate = fates[0]
+        switch fate.kind {
         case .added:
             api.metrics.messagesAdded += 1
-            return (Array(id(outcome)), false)
-        case .replayed: return (Array(id(outcome)), true)
+            return (Array(id(fate)), false)
+        case .replayed: return (Array(id(fate)), true)
         default: throw await problem(0, api)
         }
     }
 
     /// Good until the slice is cleared.
-    private func id(_ outcome: Outcome) -> UnsafeRawBufferPointer {
-        let start = Int(outcome.start)
-        return UnsafeRawBufferPointer(rebasing: ids.bytes[start..<start + Int(outcome.length)])
+    private func id(_ fate: Fate) -> UnsafeRawBufferPointer {
+        let start = Int(fate.start)
+        return UnsafeRawBufferPointer(rebasing: ids.bytes[start..<start + Int(fate.length)])
     }
 
     private func problem(_ index: Int, _ api: API) async -> Problem {
-        guard outcomes[index].kind == .failed, let error = errors[index] else {
-            return outcomes[index].kind == .mismatched ? .idempotencyMismatch : .streamNotFound(options.stream)
+        guard fates[index].kind == .failed, let error = errors[index] else {
+            return fates[index].kind == .mismatched ? .idempotencyMismatch : .streamNotFound(options.stream)
         }
         if let explained, explained.error == error { return explained.problem }
         let problem = await api.explainAdd(error, options)

@@ -107,8 +107,12 @@ extension API {
         return response
     }
 
-    /// A batch that was checked wholly: `append` gives one message after the other.
-    func addChecked(_ commands: [RedisCommand], _ options: AddOptions) async throws(Problem) -> Response {
+    /// A batch that was checked wholly.
+    func add(_ commands: [RedisCommand], _ options: AddOptions) -> Outcome {
+        .task { () async throws(Problem) in .response(try await self.addChecked(commands, options)) }
+    }
+
+    private func addChecked(_ commands: [RedisCommand], _ options: AddOptions) async throws(Problem) -> Response {
         let batch = AddingBatch(self, options)
         for command in commands {
             if batch.isFull { await batch.flush() }

@@ -9,17 +9,17 @@ import Net
 import Redis
 
 extension API {
-    func addEvent(_ bytes: UnsafeRawBufferPointer, _ options: AddOptions) async throws(Problem) -> Response {
+    func addEvent(_ bytes: UnsafeRawBufferPointer, _ options: AddOptions) throws(Problem) -> Outcome {
         let scratch = loop.buffers.take()
         defer { loop.buffers.give(scratch) }
         var reader = JSONReader(bytes, depthLimit: limits.jsonDepth)
         let events = EventReader(options: options, fieldLimit: fieldLimit(options), scratch: scratch)
         let command = try events.command(&reader, at: .top)
         do { try reader.end() } catch { throw Problem(error) }
-        return try await add(command, options)
+        return try add(command, options)
     }
 
-    func addEvents(_ bytes: UnsafeRawBufferPointer, _ options: AddOptions) async throws(Problem) -> Response {
+    func addEvents(_ bytes: UnsafeRawBufferPointer, _ options: AddOptions) throws(Problem) -> Outcome {
         try refuseID(options)
         let scratch = loop.buffers.take()
         defer { loop.buffers.give(scratch) }
@@ -33,18 +33,20 @@ extension API {
         }
         do { try reader.end() } catch { throw Problem(error) }
         guard !commands.isEmpty else { throw .body("a batch has at least one event", at: "") }
-        return try await addChecked(commands, options)
+        return add(commands, options)
     }
 
-    func addBinaryEvent(_ call: Call, _ options: AddOptions) async throws(Problem) -> Response {
-        let scratch = loop.buffers.take()
-        defer { loop.buffers.give(scratch) }
+    func addBinaryEvent(_ call: Call, _ options: AddOptions) throws(Problem) -> Outcome {
         if let coding = call.request.header("content-encoding"), !coding.equalsIgnoringCase("identity") {
             throw Problem(.unsupportedMediaType, "Content-Encoding is not taken; send the data as it is.")
         }
-        let bytes = try await call.body(upTo: limits.bodyBytes)
+        guard let bytes = call.bodyAtHand(upTo: limits.bodyBytes) else {
+            return call.afterBody(upTo: limits.bodyBytes, addMessages)
+        }
+        let scratch = loop.buffers.take()
+        defer { loop.buffers.give(scratch) }
         let event = BinaryEvent(options: options, fieldLimit: fieldLimit(options), scratch: scratch)
-        return try await add(try event.command(call.request, bytes, depthLimit: limits.jsonDepth), options)
+        return try add(try event.command(call.request, bytes, depthLimit: limits.jsonDepth), options)
     }
 }
 
