@@ -98,8 +98,10 @@ public final class CommandBlock {
 
     /// Returns when every command was answered or has failed.
     public func settled() async {
-        guard !isSettled else { return }
-        await withUnsafeContinuation { continuation = $0 }
+        await withUnsafeContinuation { (caller: UnsafeContinuation<Void, Never>) in
+            // Asked here: before the closure is run the loop may have had its turn.
+            if isSettled { caller.resume() } else { continuation = caller }
+        }
     }
 
     /// Commands that were answered, the first ones.

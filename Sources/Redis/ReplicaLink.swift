@@ -39,9 +39,16 @@ final class ReplicaLink {
     /// Returns when the connection takes commands.
     func open() async throws(RedisError) {
         if isReady { return }
-        if connection == nil { connect() }
-        guard connection != nil else { throw .unavailable(client.lastReason) }
-        if let reason = await withUnsafeContinuation({ openers.append($0) }) { throw .unavailable(reason) }
+        let reason: RedisError.Reason? = await withUnsafeContinuation { caller in
+            // Looked at here: before the closure is run the loop may have had its turn.
+            if connection == nil { connect() }
+            if isReady || connection == nil {
+                caller.resume(returning: isReady ? nil : client.lastReason)
+            } else {
+                openers.append(caller)
+            }
+        }
+        if let reason { throw .unavailable(reason) }
     }
 
     private func connect() {
@@ -81,8 +88,8 @@ final class ReplicaLink {
     /// How many replicas have confirmed what the connection `generation` has written so far: waits until they are
     /// `replicas` or the time is over. 0 when that connection is gone: nobody can tell any more.
     func confirm(generation: Int, replicas: Int, within patience: Duration) async -> Int {
-        guard isReady, generation == self.generation else { return 0 }
-        return await withUnsafeContinuation { continuation in
+        await withUnsafeContinuation { continuation in
+            guard isReady, generation == self.generation else { return continuation.resume(returning: 0) }
             waiting.append(Patience(replicas: replicas, deadline: loop.now + patience, continuation: continuation))
             waitForReplicas()
         }
