@@ -30,7 +30,7 @@ final class Responder: HTTPResponder {
             response = self.response(error, request.saneID.map { Array($0) }, host: Array(request.host))
         }
         var reply = Reply(request, place, start, logs: api.config.logsRequests)
-        if case .later(let later) = response.body, let call = later as? ParkedCall {
+        if case .later(let later) = response.body, let call = later as? any LaterAnswer {
             reply.host = Array(request.host)
             call.complete = { [self, reply] in complete($0, reply) }
         } else {
@@ -87,7 +87,7 @@ final class Responder: HTTPResponder {
         switch router.match(request.method, request.path) {
         case .found(let index, let parameters):
             place = index
-            let caller = try gatekeeper.check(request, routes[index].access, parameters)
+            let caller = try gatekeeper.check(request, routes[index], parameters)
             try checkAccept(request, index)
             do {
                 return try await routes[index].handler(api, Call(request: request, parameters: parameters, caller: caller))

@@ -26,14 +26,9 @@ extension API {
     private func readNow(_ read: GroupRead, orWait block: Block? = nil) async throws(Problem) -> Response {
         let body = openReply()
         let lateness = Lateness(ofOwnLook: block, from: loop.now, redisTimeout: limits.redisTimeout)
-        var batch: Batch
+        let batch: Batch
         do {
-            batch = try await take(read, lateness, into: body)
-            // The word of a nack may still be on its way to us. Who waits will be told; who does not asks once more.
-            if batch.isEmpty, block == nil, read.takesUnowned, unowned.search(read.key, now: loop.now) == .nothing {
-                unowned.delayed(read.key)
-                batch = try await take(read, lateness, into: body)
-            }
+            batch = try await takeAlone(read, waits: block != nil, lateness, into: body)
         } catch {
             loop.buffers.give(body)
             if error.isTimeout, lateness.handsBack { return answer(to: .group(read), openReply(), block) }
@@ -52,9 +47,20 @@ extension API {
         return response
     }
 
+    /// What a look on the caller's own account takes.
+    func takeAlone(
+        _ read: GroupRead, waits: Bool, _ lateness: Lateness, into body: ByteBuffer
+    ) async throws(RedisError) -> Batch {
+        let batch = try await take(read, lateness, into: body)
+        // The word of a nack may still be on its way to us. Who waits will be told; who does not asks once more.
+        guard batch.isEmpty, !waits, read.takesUnowned, unowned.search(read.key, now: loop.now) == .nothing else { return batch }
+        unowned.delayed(read.key)
+        return try await take(read, lateness, into: body)
+    }
+
     /// An empty read creates its consumer, on every version (API.md §3): before 7.2 Redis does not, and who
     /// queues up behind others has not read yet. All of a tick go in one pipeline.
-    private func createConsumerSoon(_ read: GroupRead) {
+    func createConsumerSoon(_ read: GroupRead) {
         if consumersToCreate.isEmpty { startWork(.createConsumers) }
         consumersToCreate.append(
             .xgroupCreateConsumer(read.stream.bytes, group: read.group.bytes, consumer: read.consumer.bytes))
@@ -109,14 +115,24 @@ extension GroupRead {
         stream = try call.stream()
         group = try call.group()
         consumer = try call.readingConsumer()
+        try await take(query, api)
+        if let id = try query.bytes("id") { position = try id.readPosition("id") }
+        try settlePosition()
+    }
+
+    /// What is the same for every stream of a call.
+    mutating func take(_ query: QueryParameters, _ api: API) async throws(Problem) {
         count = try query.integer("count", in: 1...api.limits.count) ?? 10
         noAck = try query.flag("noack") ?? false
         takesUnowned = try query.flag("unowned") ?? true
         asPairs = try query.wantsPairs()
         wantsStats = try query.flag("stats") ?? false
         if let wish = try query.milliseconds("block_ms") { block = Block(wish: wish, limit: api.limits.block) }
-        if let id = try query.bytes("id") { position = try id.readPosition("id") }
-        claimMinIdle = try await api.claimIdle("claim_min_idle_ms", query, of: WaitKey(stream: stream, group: group))
+        claimMinIdle = try await api.claimIdle("claim_min_idle_ms", query, of: key)
+    }
+
+    /// What does not go together, and what a read of the consumer's own history leaves.
+    mutating func settlePosition() throws(Problem) {
         if noAck && claimMinIdle != nil {
             throw .parameter("claim_min_idle_ms", "not with noack: a claimed message stays pending until it is acknowledged.")
         }

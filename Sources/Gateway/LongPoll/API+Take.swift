@@ -18,7 +18,8 @@ extension API {
     func take(_ read: GroupRead, _ lateness: Lateness, into body: ByteBuffer) async throws(RedisError) -> Batch {
         let start = body.count
         var batch = Batch()
-        var slice = min(read.count, limits.readSlice)
+        let (most, mostBytes) = (limits.readSlice(sharedBy: read.sharers), limits.replyBytes / read.sharers)
+        var slice = min(read.count, most)
         if read.claimMinIdle != nil || read.takesUnowned && unowned.mayHave(read.key, now: loop.now) {
             try await takeByScript(read, slice, from: "-", lateness, into: body, &batch)
         } else {
@@ -26,13 +27,13 @@ extension API {
             // Its queue at home may be a new one, which knows of no due time.
             if read.takesUnowned { batch.unownedDue = unowned.due(read.key) }
         }
-        while batch.isFull && batch.count < read.count && body.count - start < limits.replyBytes {
+        while batch.isFull && batch.count < read.count && body.count - start < mostBytes {
             let weight = max((body.count - start) / batch.count, 1)
             slice = min(read.count - batch.count, max(1, min(1000, API.sliceBytes / weight)))
             let before = batch
             do {
                 if let cursor = batch.cursor {
-                    try await takeByScript(read, min(slice, limits.readSlice), from: cursor, lateness, into: body, &batch)
+                    try await takeByScript(read, min(slice, most), from: cursor, lateness, into: body, &batch)
                 } else {
                     try await takeNew(read, slice, lateness, into: body, &batch)
                 }
@@ -140,7 +141,9 @@ extension API {
 extension API {
     /// One look of a parked call, reported to its waiter's home.
     func look(_ id: WaiterID) async {
-        guard let waiter = longPoll.waiter(id), let call = waiter.owner as? ParkedCall, call.mayLook() else { return }
+        let owner = longPoll.waiter(id)?.owner
+        if let part = owner as? ManyCall.Part { return await look(part) }
+        guard let call = owner as? ParkedCall, call.mayLook() else { return }
         let body = openReply()
         switch call.read {
         case .group(let read): await look(call, read, into: body)
@@ -242,6 +245,14 @@ extension API {
 
     /// Ends the reply that `openReply` began.
     func answer(to read: ParkedRead, _ body: ByteBuffer, _ block: Block?, _ stats: ByteBuffer? = nil) -> Response {
+        endMessages(of: read, stats, to: body)
+        var response = json(body)
+        if let block { response.addHeader("Sluice-Block-Ms", String(block.milliseconds)) }
+        return response
+    }
+
+    /// Ends the list of messages, and the object that it is in.
+    func endMessages(of read: ParkedRead, _ stats: ByteBuffer?, to body: ByteBuffer) {
         body.append(UInt8(ascii: "]"))
         if case .tail(let tail) = read {
             body.append(literal: ",\"last_id\":\"")
@@ -255,9 +266,6 @@ extension API {
             body.append(literal: API.unknownStats)
         }
         body.append(UInt8(ascii: "}"))
-        var response = json(body)
-        if let block { response.addHeader("Sluice-Block-Ms", String(block.milliseconds)) }
-        return response
     }
 }
 
@@ -271,7 +279,7 @@ extension Problem {
     }
 
     /// Whether this ends all waiting for the same group.
-    fileprivate var waitEnd: WaitEnd? {
+    var waitEnd: WaitEnd? {
         switch code {
         case .streamNotFound: .streamGone
         case .groupNotFound: .groupGone
