@@ -54,9 +54,10 @@ extension API {
         var reads: [GroupRead] = []
         for (place, stream) in streams.enumerated() {
             var read = GroupRead(stream: stream, group: group, consumer: consumer, sharers: streams.count)
-            try await read.take(query, self)
+            try read.take(query, limits)
             if !starts.isEmpty { read.position = starts[place] }
             try read.settlePosition()
+            if read.claimsByLease { read.claimMinIdle = try await lease(of: read.key) }
             reads.append(read)
         }
         try await call.refuseBody()

@@ -6,56 +6,28 @@ import Redis
 
 extension API {
     /// `POST /v1/streams/{s}/groups/{g}/consumers/{c}/read`
-    func readMessages(_ call: Call) async throws(Problem) -> Response {
-        let read = try await GroupRead(call, self)
-        try await call.refuseBody()
-        guard let block = read.block, read.position == .new else { return try await readNow(read) }
+    func readMessages(_ call: Call) throws(Problem) -> Outcome {
+        let read = try GroupRead(call, self)
+        guard call.bodyAtHand() != nil else { return call.afterBody(readMessages) }
+        try call.refuseBodyAtHand()
+        guard read.claimsByLease else { return try begin(read) }
+        return .task { () async throws(Problem) in
+            var read = read
+            read.claimMinIdle = try await self.lease(of: read.key)
+            return try self.begin(read)
+        }
+    }
+
+    private func begin(_ read: GroupRead) throws(Problem) -> Outcome {
+        guard let block = read.block, read.position == .new else { return try PendingRead(self, read).begin() }
         // Whoever waits for the group already was here first; a claim looks on its own account.
         // (With Redis away it is told so at once, instead of queueing up in hope.)
         if read.claimMinIdle == nil && store.features != nil && longPoll.isWaitedFor(read.key) {
             let call = try ParkedCall(.group(read), block, self, afterLook: false)
             createConsumerSoon(read)
-            return call.response
+            return .response(call.response)
         }
-        let round = longPoll.beginLook(read.key)
-        defer { longPoll.endLook(read.key, round: round) }
-        return try await readNow(read, orWait: block)
-    }
-
-    /// A look on the caller's own account.
-    private func readNow(_ read: GroupRead, orWait block: Block? = nil) async throws(Problem) -> Response {
-        let body = openReply()
-        let lateness = Lateness(ofOwnLook: block, from: loop.now, redisTimeout: limits.redisTimeout)
-        let batch: Batch
-        do {
-            batch = try await takeAlone(read, waits: block != nil, lateness, into: body)
-        } catch {
-            loop.buffers.give(body)
-            if error.isTimeout, lateness.handsBack { return answer(to: .group(read), openReply(), block) }
-            throw await explain(error, read.stream, read.group)
-        }
-        if batch.isEmpty {
-            if store.features?.emptyReadCreatesConsumer == false { createConsumerSoon(read) }
-            if let block {
-                loop.buffers.give(body)
-                return try ParkedCall(.group(read), block, self, afterLook: true).response
-            }
-        }
-        let stats = read.wantsStats ? await stats(read.stream, read.group) : nil
-        var response = answer(to: .group(read), body, read.position == .new ? read.block : nil, stats)
-        if !batch.isEmpty, !read.noAck { response.onLost = { [self] in handBack(read, batch) } }
-        return response
-    }
-
-    /// What a look on the caller's own account takes.
-    func takeAlone(
-        _ read: GroupRead, waits: Bool, _ lateness: Lateness, into body: ByteBuffer
-    ) async throws(RedisError) -> Batch {
-        let batch = try await take(read, lateness, into: body)
-        // The word of a nack may still be on its way to us. Who waits will be told; who does not asks once more.
-        guard batch.isEmpty, !waits, read.takesUnowned, unowned.search(read.key, now: loop.now) == .nothing else { return batch }
-        unowned.delayed(read.key)
-        return try await take(read, lateness, into: body)
+        return try PendingRead(self, read, orWait: block).begin()
     }
 
     /// An empty read creates its consumer, on every version (API.md §3): before 7.2 Redis does not, and who
@@ -109,35 +81,37 @@ extension API {
 }
 
 extension GroupRead {
-    init(_ call: Call, _ api: API) async throws(Problem) {
+    init(_ call: Call, _ api: API) throws(Problem) {
         let query = try call.query(
             ["count", "block_ms", "noack", "id", "claim_min_idle_ms", "unowned", "fields", "stats"])
         stream = try call.stream()
         group = try call.group()
         consumer = try call.readingConsumer()
-        try await take(query, api)
+        try take(query, api.limits)
         if let id = try query.bytes("id") { position = try id.readPosition("id") }
         try settlePosition()
     }
 
     /// What is the same for every stream of a call.
-    mutating func take(_ query: QueryParameters, _ api: API) async throws(Problem) {
-        count = try query.integer("count", in: 1...api.limits.count) ?? 10
+    mutating func take(_ query: QueryParameters, _ limits: Limits) throws(Problem) {
+        count = try query.integer("count", in: 1...limits.count) ?? 10
         noAck = try query.flag("noack") ?? false
         takesUnowned = try query.flag("unowned") ?? true
         asPairs = try query.wantsPairs()
         wantsStats = try query.flag("stats") ?? false
-        if let wish = try query.milliseconds("block_ms") { block = Block(wish: wish, limit: api.limits.block) }
-        claimMinIdle = try await api.claimIdle("claim_min_idle_ms", query, of: key)
+        if let wish = try query.milliseconds("block_ms") { block = Block(wish: wish, limit: limits.block) }
+        claimsByLease = query.isBare("claim_min_idle_ms")
+        if !claimsByLease { claimMinIdle = try query.milliseconds("claim_min_idle_ms") }
     }
 
     /// What does not go together, and what a read of the consumer's own history leaves.
     mutating func settlePosition() throws(Problem) {
-        if noAck && claimMinIdle != nil {
+        let claims = claimsByLease || claimMinIdle != nil
+        if noAck && claims {
             throw .parameter("claim_min_idle_ms", "not with noack: a claimed message stays pending until it is acknowledged.")
         }
         if position != .new {
-            if claimMinIdle != nil {
+            if claims {
                 throw .parameter("claim_min_idle_ms", "only with id=new: a consumer's own pending entries need no claim.")
             }
             takesUnowned = false
@@ -157,8 +131,13 @@ extension Call {
     /// For calls that take no body: a person who sent one meant something that did not happen.
     func refuseBody() async throws(Problem) {
         guard !request.body.isEmpty else { return }
-        let body = try await body()
-        guard body.isEmpty else {
+        _ = try await body()
+        try refuseBodyAtHand()
+    }
+
+    /// The same, where the body has come.
+    func refuseBodyAtHand() throws(Problem) {
+        guard bodyAtHand()?.isEmpty ?? true else {
             throw Problem(.invalidRequest, "This call takes no body; its options are query parameters.")
         }
     }

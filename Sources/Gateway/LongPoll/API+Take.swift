@@ -18,22 +18,47 @@ extension API {
     func take(_ read: GroupRead, _ lateness: Lateness, into body: ByteBuffer) async throws(RedisError) -> Batch {
         let start = body.count
         var batch = Batch()
-        let (most, mostBytes) = (limits.readSlice(sharedBy: read.sharers), limits.replyBytes / read.sharers)
-        var slice = min(read.count, most)
-        if read.claimMinIdle != nil || read.takesUnowned && unowned.mayHave(read.key, now: loop.now) {
-            try await takeByScript(read, slice, from: "-", lateness, into: body, &batch)
-        } else {
+        let slice = firstSlice(read)
+        if isPlain(read) {
             try await takeNew(read, slice, lateness, into: body, &batch)
             // Its queue at home may be a new one, which knows of no due time.
             if read.takesUnowned { batch.unownedDue = unowned.due(read.key) }
+        } else {
+            try await takeByScript(read, slice, from: "-", lateness, into: body, &batch)
         }
-        while batch.isFull && batch.count < read.count && body.count - start < mostBytes {
+        await takeMore(read, lateness, into: body, from: start, &batch)
+        return batch
+    }
+
+    /// Whether one XREADGROUP does: nothing is to be claimed, and no unowned message is due.
+    func isPlain(_ read: GroupRead) -> Bool {
+        read.claimMinIdle == nil && !(read.takesUnowned && unowned.mayHave(read.key, now: loop.now))
+    }
+
+    /// The word of a nack may still be on its way to us. Who waits will be told; who found nothing and does not, asks
+    /// once more.
+    func mayBeUntold(_ read: GroupRead) -> Bool {
+        read.takesUnowned && unowned.search(read.key, now: loop.now) == .nothing
+    }
+
+    func firstSlice(_ read: GroupRead) -> Int { min(read.count, limits.readSlice(sharedBy: read.sharers)) }
+
+    /// Whether the look goes on after its first slice; the reply's messages begin at `start` of `body`.
+    func wantsMore(_ read: GroupRead, _ body: ByteBuffer, from start: Int, _ batch: Batch) -> Bool {
+        batch.isFull && batch.count < read.count && body.count - start < limits.replyBytes / read.sharers
+    }
+
+    /// The slices after the first.
+    func takeMore(
+        _ read: GroupRead, _ lateness: Lateness, into body: ByteBuffer, from start: Int, _ batch: inout Batch
+    ) async {
+        while wantsMore(read, body, from: start, batch) {
             let weight = max((body.count - start) / batch.count, 1)
-            slice = min(read.count - batch.count, max(1, min(1000, API.sliceBytes / weight)))
+            let slice = min(read.count - batch.count, max(1, min(1000, API.sliceBytes / weight)))
             let before = batch
             do {
                 if let cursor = batch.cursor {
-                    try await takeByScript(read, min(slice, most), from: cursor, lateness, into: body, &batch)
+                    try await takeByScript(read, min(slice, limits.readSlice), from: cursor, lateness, into: body, &batch)
                 } else {
                     try await takeNew(read, slice, lateness, into: body, &batch)
                 }
@@ -42,17 +67,25 @@ extension API {
                 batch.isFull = false
             }
         }
-        return batch
     }
 
     private func takeNew(
         _ read: GroupRead, _ count: Int, _ lateness: Lateness, into body: ByteBuffer, _ batch: inout Batch
     ) async throws(RedisError) {
         let reply = try await store.send(
-            .xreadgroup(
-                group: read.group.bytes, consumer: read.consumer.bytes, [(read.stream.bytes, read.position)],
-                count: count, noAck: read.noAck),
-            patience: lateness.patience, late: lateness.handsBack ? { [self] reply in handBack(read, late: .read(reply)) } : nil)
+            plainCommand(read, count), patience: lateness.patience,
+            late: lateness.handsBack ? { [self] reply in handBack(read, late: .read(reply)) } : nil)
+        absorb(reply, read, count, into: body, &batch)
+    }
+
+    func plainCommand(_ read: GroupRead, _ count: Int) -> RedisCommand {
+        .xreadgroup(
+            group: read.group.bytes, consumer: read.consumer.bytes, [(read.stream.bytes, read.position)], count: count,
+            noAck: read.noAck)
+    }
+
+    /// What a plain look for `count` messages has brought.
+    func absorb(_ reply: RedisReply, _ read: GroupRead, _ count: Int, into body: ByteBuffer, _ batch: inout Batch) {
         guard var entries = reply.entriesOfOnlyStream, entries.remaining > 0 else { return batch.isFull = false }
         batch.isFull = entries.remaining >= count
         batch.slices.append(.read(reply))
@@ -227,7 +260,7 @@ extension API {
         startWork(.handBack(read.stream, read.group, read.consumer, ids: batch.ids))
     }
 
-    private func handBack(_ read: GroupRead, late slice: Batch.Slice) {
+    func handBack(_ read: GroupRead, late slice: Batch.Slice) {
         var batch = Batch()
         batch.slices = [slice]
         batch.count = batch.ids.count

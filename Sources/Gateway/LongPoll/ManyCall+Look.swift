@@ -17,12 +17,13 @@ extension API {
     }
 
     private func look(_ part: ManyCall.Part, _ read: GroupRead, into body: ByteBuffer) async {
-        let batch: Batch
+        var batch: Batch
         do {
-            batch =
-                part.isTold
-                ? try await take(read, part.lateness, into: body)
-                : try await takeAlone(read, waits: part.call.block != nil, part.lateness, into: body)
+            batch = try await take(read, part.lateness, into: body)
+            if batch.isEmpty, part.call.block == nil, mayBeUntold(read) {
+                unowned.delayed(read.key)
+                batch = try await take(read, part.lateness, into: body)
+            }
         } catch {
             loop.buffers.give(body)
             return await failed(part, error)
