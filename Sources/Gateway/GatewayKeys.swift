@@ -8,23 +8,56 @@ import Redis
 enum GatewayKeys {
     /// A sorted set, entry ID → the time (ms since 1970) before which no read takes it. An entry without a
     /// score is due now. The stream's length stands before its name, so that no two pairs share a key.
-    static func due(_ stream: StreamName, _ group: GroupName) -> [UInt8] {
+    static func due(_ stream: StreamName, _ group: GroupName) -> [UInt8] { prefix("due", stream) + group.bytes }
+
+    /// A hash: the group's recovery policy, its counters, and how far the walk over the pending list is.
+    static func recovery(_ stream: StreamName, _ group: GroupName) -> [UInt8] { prefix("recovery", stream) + group.bytes }
+
+    /// A sorted set of the groups that have a policy, packed as in a nudge → when it was put (ms since 1970). It lives
+    /// in a slot of its own: it is written before the policy and taken back after it, so that a crash in between
+    /// leaves an entry without a policy, which does no harm and is dropped after an hour.
+    static let policies = Array("sluice:policies".utf8)
+
+    /// Begins the names of keys that go with a stream's groups; the group's name completes one.
+    private static func prefix(_ kind: String, _ stream: StreamName) -> [UInt8] {
         var key = Array("sluice:{".utf8)
         key += HashSlot(of: stream.bytes).tag
-        key += Array("}:due:\(stream.bytes.count):".utf8)
+        key += Array("}:\(kind):\(stream.bytes.count):".utf8)
         key += stream.bytes
         key.append(UInt8(ascii: ":"))
-        key += group.bytes
         return key
     }
+
+    /// For a script that is about to delete a stream: what `forgetGroups` takes, as arguments.
+    static func groupPrefixes(_ stream: StreamName) -> [[UInt8]] { [prefix("due", stream), prefix("recovery", stream)] }
+
+    /// Lua: `forget_groups(stream, due_prefix, recovery_prefix)` deletes what the gateway keeps beside the groups of a
+    /// stream that is there, so that a stream of the same name begins without it, and tells every gateway. All of it
+    /// is in the stream's slot.
+    static let forgetGroups = """
+        local function forget_groups(stream, due_prefix, recovery_prefix)
+          for _, row in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
+            for i = 1, #row, 2 do
+              if row[i] == 'name' then
+                redis.call('DEL', due_prefix .. row[i + 1])
+                if redis.call('DEL', recovery_prefix .. row[i + 1]) == 1 then
+                  redis.call('PUBLISH', 'sluice:nudge', 'p' .. #stream .. ':' .. stream .. row[i + 1])
+                end
+              end
+            end
+          end
+        end
+
+        """
 }
 
-/// What Redis' key tracking does not tell, told by PUBLISH: `u` (a group has a new unowned message) or `g`
-/// (the group itself was changed), the stream's length, `:`, the stream, the group.
+/// What Redis' key tracking does not tell, told by PUBLISH: `u` (a group has a new unowned message), `g`
+/// (the group itself was changed) or `p` (its recovery policy was), the stream's length, `:`, the stream, the group.
 struct Nudge: Equatable {
     enum Kind: UInt8 {
         case unowned = 0x75  // u
         case group = 0x67    // g
+        case policy = 0x70   // p
     }
 
     var kind: Kind
@@ -40,18 +73,26 @@ struct Nudge: Equatable {
     /// Nil for what no gateway has sent.
     init?(payload: UnsafeRawBufferPointer) {
         guard let first = payload.first, let kind = Kind(rawValue: first),
-            let colon = payload.firstIndex(of: UInt8(ascii: ":")),
-            let length = Int(String(decoding: payload[1..<colon], as: UTF8.self)),
-            length > 0, payload.count > colon + 1 + length
+            let (stream, group) = Nudge.unpack(UnsafeRawBufferPointer(rebasing: payload.dropFirst()))
         else { return nil }
-        let start = colon + 1
-        self.kind = kind
-        stream = StreamName(bytes: Array(payload[start..<(start + length)]))
-        group = GroupName(bytes: Array(payload[(start + length)...]))
+        self.init(kind, stream, group)
     }
 
-    var payload: [UInt8] {
-        [kind.rawValue] + Array("\(stream.bytes.count):".utf8) + stream.bytes + group.bytes
+    var payload: [UInt8] { [kind.rawValue] + Nudge.pack(stream, group) }
+
+    static func pack(_ stream: StreamName, _ group: GroupName) -> [UInt8] {
+        Array("\(stream.bytes.count):".utf8) + stream.bytes + group.bytes
+    }
+
+    static func unpack(_ bytes: UnsafeRawBufferPointer) -> (StreamName, GroupName)? {
+        guard let colon = bytes.firstIndex(of: UInt8(ascii: ":")),
+            let length = Int(String(decoding: bytes[..<colon], as: UTF8.self)),
+            length > 0, bytes.count > colon + 1 + length
+        else { return nil }
+        let start = colon + 1
+        return (
+            StreamName(bytes: Array(bytes[start..<(start + length)])), GroupName(bytes: Array(bytes[(start + length)...]))
+        )
     }
 
     /// Goes into the pipeline behind the command that it tells of.

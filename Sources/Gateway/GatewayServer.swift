@@ -48,7 +48,9 @@ public actor GatewayServer {
         api = API(
             loop: loop, store: redis, config: config, longPoll: longPoll,
             metrics: Metrics(routeCount: Route.all.count))
-        responder = Responder(api: api, gatekeeper: Gatekeeper(config, tokens: shared.tokens), log: shared.log)
+        let gatekeeper = Gatekeeper(config, tokens: shared.tokens)
+        api.gatekeeper = gatekeeper
+        responder = Responder(api: api, gatekeeper: gatekeeper, log: shared.log)
         watcher = RedisWatcher(api: api, log: shared.log)
         webhooks = WebhookClient(loop: loop)
     }
@@ -93,6 +95,7 @@ public actor GatewayServer {
                 assumeIsolated { $0.begin(.track(stream, id)) }
             })
         api.startWork = { [unowned self] work in assumeIsolated { $0.begin(work) } }
+        api.recovery.startWork = api.startWork
         api.collectSnapshots = { [unowned self] in await self.collectSnapshots() }
         http.startTask = { [unowned self] in assumeIsolated { $0.carryOn() } }
         watcher.sinks = sinks
@@ -159,6 +162,7 @@ public actor GatewayServer {
         snapshot.waiters = api.longPoll.counters
         snapshot.redis = redis.counters.samples
         snapshot.sinks = sinks.flatMap(\.snapshots)
+        snapshot.recovery = api.recovery.counters
         return snapshot
     }
 
@@ -172,6 +176,7 @@ public actor GatewayServer {
         stoppedAccepting()
         api.isDraining = true
         api.longPoll.drain()
+        api.recovery.drain()
         http.drain()
         drainingSinks = sinks.count
         for place in sinks.indices { loop.spawn { await self.drainSink(place, until: end - .seconds(3)) } }
@@ -196,6 +201,9 @@ extension API {
         case .createConsumers: await createConsumers()
         case .look(let waiter): await look(waiter)
         case .answerEmpty(let waiter): await answerEmpty(waiter)
+        case .loadPolicy(let key): await recovery.load(key)
+        case .loadPolicies: await recovery.loadAll()
+        case .recover(let key): await recovery.run(key)
         case .handBack(let stream, let group, let consumer, let ids):
             do {
                 _ = try await store.evaluate(
@@ -234,6 +242,7 @@ private final class RedisWatcher: RedisClientDelegate {
         for warning in features.warnings { log.warning("\(warning)") }
         isOutage = false
         for sink in sinks { sink.redisConnected() }
+        api.recovery.connected(hearsNudges: features.nudges)
     }
 
     /// Also called for every failed attempt to connect: one line an outage is enough.
@@ -254,6 +263,7 @@ private final class RedisWatcher: RedisClientDelegate {
     func redisNudged(_ client: RedisClient, payload: UnsafeRawBufferPointer) {
         guard let nudge = Nudge(payload: payload) else { return }
         let key = WaitKey(stream: nudge.stream, group: nudge.group)
+        if nudge.kind == .policy { return api.startWork(.loadPolicy(key)) }
         if nudge.kind == .unowned { api.unowned.nudged(key) }
         api.longPoll.nudged(key)
     }

@@ -21,6 +21,7 @@ enum ProblemCode: String, CaseIterable {
     case streamNotFound = "STREAM_NOT_FOUND"
     case groupNotFound = "GROUP_NOT_FOUND"
     case messageNotFound = "MESSAGE_NOT_FOUND"
+    case policyNotFound = "POLICY_NOT_FOUND"
     case methodNotAllowed = "METHOD_NOT_ALLOWED"
     case notAcceptable = "NOT_ACCEPTABLE"
     case unsupportedMediaType = "UNSUPPORTED_MEDIA_TYPE"
@@ -45,7 +46,7 @@ enum ProblemCode: String, CaseIterable {
         case .invalidRequest, .invalidParameter, .invalidID, .invalidJSON: 400
         case .unauthenticated: 401
         case .forbidden, .forbiddenOrigin, .reservedName: 403
-        case .notFound, .streamNotFound, .groupNotFound, .messageNotFound: 404
+        case .notFound, .streamNotFound, .groupNotFound, .messageNotFound, .policyNotFound: 404
         case .methodNotAllowed: 405
         case .notAcceptable: 406
         case .requestTimeout: 408
@@ -79,6 +80,7 @@ enum ProblemCode: String, CaseIterable {
         case .streamNotFound: "No such stream"
         case .groupNotFound: "No such group"
         case .messageNotFound: "No such message"
+        case .policyNotFound: "No recovery policy"
         case .methodNotAllowed: "Method not allowed"
         case .notAcceptable: "Not acceptable"
         case .unsupportedMediaType: "Unsupported media type"

@@ -16,6 +16,11 @@ enum BackgroundWork: Sendable {
     case answerEmpty(WaiterID)
     /// What was read for a client that has gone becomes unowned.
     case handBack(StreamName, GroupName, ConsumerName, ids: [[UInt8]])
+    /// Which groups have a recovery policy, and what it says; of one group, or of all.
+    case loadPolicy(WaitKey)
+    case loadPolicies
+    /// The time has come to carry one out.
+    case recover(WaitKey)
 }
 
 final class API {
@@ -24,10 +29,13 @@ final class API {
     let config: Config
     let longPoll: LongPoll
     let metrics: Metrics
+    let recovery: Recovery
     var unowned = UnownedIndex()
     /// Commands that go out together at the end of the tick.
     var consumersToCreate: [RedisCommand] = []
     var isDraining = false
+    /// For calls that name further streams in their bodies; set by the server.
+    var gatekeeper: Gatekeeper?
     /// Starts work on this loop; set by the server.
     var startWork: (BackgroundWork) -> Void = { _ in }
     /// What all loops of the process have counted; set by the server.
@@ -41,6 +49,7 @@ final class API {
         self.config = config
         self.longPoll = longPoll
         self.metrics = metrics
+        recovery = Recovery(loop: loop, store: store, longPoll: longPoll, limits: config.limits)
     }
 }
 
@@ -51,6 +60,17 @@ extension API {
     func ask(_ command: RedisCommand, _ stream: StreamName, _ group: GroupName? = nil) async throws(Problem) -> RedisReply {
         do {
             return try await store.send(command)
+        } catch {
+            throw await explain(error, stream, group)
+        }
+    }
+
+    /// The same for a call of a script.
+    func ask(
+        _ script: RedisScript, _ call: RedisCommand, _ stream: StreamName, _ group: GroupName? = nil
+    ) async throws(Problem) -> RedisReply {
+        do {
+            return try await store.evaluate(script, call)
         } catch {
             throw await explain(error, stream, group)
         }

@@ -116,7 +116,7 @@ extension Call {
         return try await idsInBody(limits)
     }
 
-    private func idsInBody(_ limits: Limits) async throws(Problem) -> [StreamID] {
+    func idsInBody(_ limits: Limits) async throws(Problem) -> [StreamID] {
         guard !request.body.isEmpty else {
             throw Problem(.invalidRequest, "Name the messages in a body: {\"ids\":[\"1709251200000-0\"]}.")
         }

@@ -38,6 +38,15 @@ struct Gatekeeper {
         guard parameters.count > 0 else { return }
         let stream: [UInt8]
         do { stream = try percentDecode(parameters[0]) } catch { throw Problem(error) }
+        try check(token, stream)
+    }
+
+    /// For a stream that is not named in the path, of a call that was let in.
+    func check(_ request: Request, mayUse stream: StreamName) throws(Problem) {
+        if !tokens.isEmpty { try check(try authenticate(request), stream.bytes) }
+    }
+
+    private func check(_ token: Token, _ stream: [UInt8]) throws(Problem) {
         guard token.streams.contains(where: { globMatches(Array($0.utf8), stream) }) else {
             throw Problem(.forbidden, "The token '\(token.name)' is not for the stream \(stream.quoted).")
         }

@@ -20,8 +20,9 @@ extension API {
         let start = body.count
         var batch = Batch()
         var slice = min(read.count, limits.readSlice)
-        if read.claimMinIdle != nil || read.takesUnowned && unowned.mayHave(read.key, now: loop.now) {
-            try await takeByScript(read, slice, from: "-", isParked: isParked, into: body, &batch)
+        let claim = claim(of: read)
+        if claim.minIdle != nil || read.takesUnowned && unowned.mayHave(read.key, now: loop.now) {
+            try await takeByScript(read, claim, slice, from: claim.from, isParked: isParked, into: body, &batch)
         } else {
             try await takeNew(read, slice, isParked: isParked, into: body, &batch)
         }
@@ -31,7 +32,7 @@ extension API {
             let before = batch
             do {
                 if let cursor = batch.cursor {
-                    try await takeByScript(read, min(slice, limits.readSlice), from: cursor, isParked: isParked, into: body, &batch)
+                    try await takeByScript(read, claim, min(slice, limits.readSlice), from: cursor, isParked: isParked, into: body, &batch)
                 } else {
                     try await takeNew(read, slice, isParked: isParked, into: body, &batch)
                 }
@@ -40,7 +41,32 @@ extension API {
                 batch.isFull = false
             }
         }
+        // Whoever waits is woken then, also when this look had no cause to ask.
+        if isParked && read.takesUnowned { batch.unownedDue = soonest(batch.unownedDue, unowned.due(read.key)) }
+        if isParked && claim.policy != nil { batch.unownedDue = soonest(batch.unownedDue, recovery.index.due(read.key)) }
         return batch
+    }
+
+    /// What a look claims of messages that others have left idle.
+    private struct IdleClaim {
+        /// Nil: nothing.
+        var minIdle: Duration?
+        var policy: RecoveryPolicy?
+        /// Nobody asked for it by name.
+        var isByPolicy = false
+        var from = "-"
+    }
+
+    private func claim(of read: GroupRead) -> IdleClaim {
+        guard read.position == .new, let policy = recovery.index.policy(read.key) else { return IdleClaim(minIdle: read.claimMinIdle) }
+        if let wish = read.claimMinIdle { return IdleClaim(minIdle: min(wish, policy.maxIdle), policy: policy) }
+        guard !read.noAck, recovery.index.mayHaveIdle(read.key, now: loop.now) else { return IdleClaim(policy: policy) }
+        return IdleClaim(minIdle: policy.maxIdle, policy: policy, isByPolicy: true, from: recovery.index.cursor(read.key))
+    }
+
+    /// The one that is still to come, and the sooner of two.
+    private func soonest(_ a: EventLoop.Instant?, _ b: EventLoop.Instant?) -> EventLoop.Instant? {
+        [a, b].compactMap { $0 }.filter { $0 > loop.now }.min()
     }
 
     private func takeNew(
@@ -58,19 +84,19 @@ extension API {
     }
 
     private func takeByScript(
-        _ read: GroupRead, _ count: Int, from cursor: String, isParked: Bool, into body: ByteBuffer, _ batch: inout Batch
+        _ read: GroupRead, _ claim: IdleClaim, _ count: Int, from cursor: String, isParked: Bool, into body: ByteBuffer, _ batch: inout Batch
     ) async throws(RedisError) {
         let generation = unowned.generation(read.key)
         let call = TakeScript.call(
             read.stream, read.group, read.consumer, count: count, unowned: read.takesUnowned,
-            minIdle: read.claimMinIdle, noack: read.noAck, cursor: cursor)
+            minIdle: claim.minIdle, noack: read.noAck, cursor: cursor, policy: claim.policy, isClaimByPolicy: claim.isByPolicy)
         let reply = try await store.evaluate(
             TakeScript.script, call, late: isParked ? { [self] reply in handBack(read, late: .taken(reply)) } : nil)
-        guard let (takenRows, freshEntries, due, idle, next) = reply.takenParts else { return }
+        guard let (takenRows, freshEntries, due, idle, next, rest) = reply.takenParts else { return }
         var (taken, fresh) = (takenRows, freshEntries)
         let found = taken.remaining + fresh.remaining
         let hasTakenAll = taken.remaining < count  // No unowned one that is due is left.
-        writeTaken(&taken, read, into: body, &batch)
+        writeTaken(&taken, read, claim, into: body, &batch)
         writeFresh(&fresh, read, into: body, &batch)
         batch.isFull = found >= count
         batch.cursor = next.isEmpty ? nil : next
@@ -80,6 +106,9 @@ extension API {
             unowned.foundNone(read.key, due: batch.unownedDue, generation: generation)
         }
         if read.claimMinIdle != nil { batch.claimDue = nextClaim(batch, idle) }
+        if claim.isByPolicy && next.isEmpty {
+            recovery.index.looked(read.key, left: idle < 0 ? nil : .milliseconds(idle), rest: rest, now: loop.now)
+        }
     }
 
     /// At once while looks come back full; else when the oldest pending message gets there, within bounds:
@@ -100,7 +129,9 @@ extension API {
         }
     }
 
-    private func writeTaken(_ rows: inout RedisCursor, _ read: GroupRead, into body: ByteBuffer, _ batch: inout Batch) {
+    private func writeTaken(
+        _ rows: inout RedisCursor, _ read: GroupRead, _ claim: IdleClaim, into body: ByteBuffer, _ batch: inout Batch
+    ) {
         let writer = MessageWriter(body: body, asPairs: read.asPairs)
         while var row = rows.takeArray() {
             if batch.count > 0 { body.append(UInt8(ascii: ",")) }
@@ -111,6 +142,7 @@ extension API {
                 deliveryCount: row.takeInteger() ?? 1, idle: row.takeInteger(), consumer: row.takeBytes())
             writer.write(id: id, fields: &fields, details)
             batch.count += 1
+            if claim.isByPolicy, details.consumer.map({ !$0.isSame(as: "unowned") }) ?? false { recovery.counters.recovered += 1 }
         }
     }
 }

@@ -101,11 +101,12 @@ extension RedisReply {
     }
 
     /// The parts of `TakeScript`'s reply.
-    var takenParts: (taken: RedisCursor, fresh: RedisCursor, due: Int64, idle: Int64, cursor: String)? {
+    var takenParts: (taken: RedisCursor, fresh: RedisCursor, due: Int64, idle: Int64, cursor: String, rest: String)? {
         var parts = elements
-        guard parts.remaining == 5, let taken = parts.takeArray(), let fresh = parts.takeArray(),
-            let due = parts.takeInteger(), let idle = parts.takeInteger(), let cursor = parts.takeText()
+        guard parts.remaining == 6, let taken = parts.takeArray(), let fresh = parts.takeArray(),
+            let due = parts.takeInteger(), let idle = parts.takeInteger(), let cursor = parts.takeText(),
+            let rest = parts.takeText()
         else { return nil }
-        return (taken, fresh, due, idle, cursor)
+        return (taken, fresh, due, idle, cursor, rest)
     }
 }

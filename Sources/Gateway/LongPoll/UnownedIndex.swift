@@ -18,6 +18,9 @@ struct UnownedIndex {
         return until.map { $0 <= now } ?? false
     }
 
+    /// When the next one falls due, where that is known.
+    func due(_ key: WaitKey) -> EventLoop.Instant? { quietUntil[key] ?? nil }
+
     /// Taken before a look is sent, handed in with its result.
     func generation(_ key: WaitKey) -> UInt32 { generations[place(key)] }
 

@@ -2,16 +2,19 @@
 // holds, and messages that others have left idle. One script, because between looking and claiming
 // another reader could take the same message: each must reach exactly one.
 //
-// KEYS  stream, the group's due times
+// KEYS  stream, the group's due times, and, where the claim is its recovery policy's alone, that
 // ARGV  group, consumer, count, 1 to take unowned ones, idle ms to claim from ("" for none), 1 for NOACK,
-//       where the walk over the pending list begins ("-", or the cursor of the call before)
-// Reply [taken, fresh, due, idle, cursor]
+//       where the walk over the pending list begins ("-", or the cursor of the call before),
+//       how often a message is delivered at most ("" where the group has no recovery policy)
+// Reply [taken, fresh, due, idle, cursor, rest]
 //   taken  rows [id, fields, delivery count, idle ms before, consumer before], in the pending list's order
 //   fresh  entries as XREADGROUP gives them
 //   due    ms until the next unowned message falls due; -1: none waits
 //   idle   ms until the oldest message seen is idle enough; -1: none is pending, or none was asked for
 //   cursor where to go on, when `count` were taken and there may be more to take; else ""
-// A pending message whose entry is gone is acknowledged on the way (6.2 would leave it pending for ever).
+//   rest   where the walk for idle ones has ended before the list's end because it had seen enough; else ""
+// A pending message whose entry is gone is acknowledged on the way (6.2 would leave it pending for ever). Under a
+// recovery policy it is left alone, and so is one that was delivered often enough: both become dead letters.
 // It looks at no more than 1,000 pending messages of a kind: Redis serves nobody else meanwhile.
 
 import Net
@@ -22,7 +25,7 @@ enum TakeScript {
         """
         local stream, due = KEYS[1], KEYS[2]
         local group, consumer, count = ARGV[1], ARGV[2], tonumber(ARGV[3])
-        local min_idle = tonumber(ARGV[5])
+        local min_idle, max_deliveries, policy = tonumber(ARGV[5]), tonumber(ARGV[8]), KEYS[3]
         local summary = redis.pcall('XPENDING', stream, group)
         if summary.err then return summary end
         local time = redis.call('TIME')
@@ -30,6 +33,8 @@ enum TakeScript {
         local taken, next_due, next_idle = {}, -1, -1
 
         local function take(row)
+          if max_deliveries
+            and (row[4] >= max_deliveries or not redis.call('XRANGE', stream, row[1], row[1])[1]) then return end
           local claimed = redis.call('XCLAIM', stream, group, consumer, 0, row[1])[1]
           if claimed then
             taken[#taken + 1] = {row[1], claimed[2], row[4] + 1, row[3], row[2]}
@@ -53,14 +58,14 @@ enum TakeScript {
             local query = {'XPENDING', stream, group, last, '+', 100, holder}
             local rows = redis.call(unpack(query))
             for _, row in ipairs(rows) do
-              if #taken >= count then return last end
+              if #taken >= count then return last, '' end
               visit(row)
               last = '(' .. row[1]
             end
-            if #rows < 100 then return last end
+            if #rows < 100 then return last, '' end
             seen = seen + #rows
           end
-          return last
+          return last, #taken < count and last or ''
         end
 
         if summary[1] > 0 and ARGV[4] == '1' then
@@ -68,16 +73,25 @@ enum TakeScript {
             if not wait_for_due(row[1]) then take(row) end
           end)
         end
-        local cursor = ARGV[7]
+        local cursor, rest, recovered = ARGV[7], '', 0
         if summary[1] > 0 and min_idle then
-          cursor = walk(cursor, nil, function(row)
+          cursor, rest = walk(cursor, nil, function(row)
             if row[3] >= min_idle then
-              if row[2] ~= 'unowned' or not wait_for_due(row[1]) then take(row) end
+              if row[2] ~= 'unowned' then
+                recovered = recovered - #taken
+                take(row)
+                recovered = recovered + #taken
+              elseif (ARGV[4] == '1' or not policy) and not wait_for_due(row[1]) then
+                take(row)
+              end
             else
               local left = min_idle - row[3]
               if next_idle < 0 or left < next_idle then next_idle = left end
             end
           end)
+          if policy and recovered > 0 and redis.call('EXISTS', policy) == 1 then
+            redis.call('HINCRBY', policy, 'recovered', recovered)
+          end
         end
 
         local fresh = {}
@@ -88,23 +102,26 @@ enum TakeScript {
           local reply = redis.call(unpack(query))
           if reply then fresh = reply[1][2] end
         end
-        return {taken, fresh, next_due, next_idle, #taken >= count and cursor or ''}
+        return {taken, fresh, next_due, next_idle, #taken >= count and cursor or '', rest}
         """)
 
+    /// `policy`: the group's; `isClaimByPolicy`: nobody asked for the claim by name.
     static func call(
         _ stream: StreamName, _ group: GroupName, _ consumer: ConsumerName, count: Int, unowned: Bool,
-        minIdle: Duration?, noack: Bool, cursor: String = "-"
+        minIdle: Duration?, noack: Bool, cursor: String = "-", policy: RecoveryPolicy? = nil, isClaimByPolicy: Bool = false
     ) -> RedisCommand {
-        var command = script.call(keyCount: 2, effect: .consume)
+        var command = script.call(keyCount: isClaimByPolicy ? 3 : 2, effect: .consume)
         command.appendKey(stream.bytes)
         command.appendKey(GatewayKeys.due(stream, group))
+        if isClaimByPolicy { command.appendKey(GatewayKeys.recovery(stream, group)) }
         command.append(group.bytes)
         command.append(consumer.bytes)
         command.append(decimal: count)
         command.append(literal: unowned ? "1" : "0")
-        if let minIdle { command.append(decimal: minIdle.milliseconds) } else { command.append(literal: "") }
+        if let minIdle { command.append(milliseconds: minIdle) } else { command.append(literal: "") }
         command.append(literal: noack ? "1" : "0")
         command.append(cursor)
+        if let policy { command.append(decimal: policy.maxDeliveries) } else { command.append(literal: "") }
         return command
     }
 }
