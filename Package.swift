@@ -71,8 +71,12 @@ let package = Package(
         .testTarget(name: "RedisTests", dependencies: ["Redis", "Net", "Support"], swiftSettings: rules),
         .testTarget(
             name: "WebhookTests", dependencies: ["Webhook", "Crypto", "Net"], swiftSettings: rules,
-            // The tests script the resolver: libcurl must find their getaddrinfo before the C library's.
-            linkerSettings: [.unsafeFlags(["-Xlinker", "--export-dynamic-symbol=getaddrinfo"])]),
+            // The tests script the resolver and the clock: libcurl must find theirs before the C library's.
+            linkerSettings: [
+                .unsafeFlags([
+                    "-Xlinker", "--export-dynamic-symbol=getaddrinfo", "-Xlinker", "--export-dynamic-symbol=clock_gettime",
+                ])
+            ]),
         .testTarget(
             name: "GatewayTests",
             dependencies: [

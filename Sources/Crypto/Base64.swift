@@ -107,24 +107,32 @@ public enum Base64 {
 }
 
 public enum Base32 {
-    /// RFC 4648 §6: upper case, padded with `=` to a multiple of eight.
-    public static func encode(_ bytes: [UInt8]) -> String {
-        var text: [UInt8] = []
-        text.reserveCapacity((bytes.count + 4) / 5 * 8)
+    /// RFC 4648 §6, upper case: the first digits that fit into `room`, without padding. `bytes` must have enough bits.
+    public static func encode(_ bytes: UnsafeRawBufferPointer, into room: UnsafeMutableRawBufferPointer) {
+        precondition(bytes.count * 8 >= room.count * 5, "More digits are wanted than there are bits.")
         var bits: UInt32 = 0
         var held = 0
-        for byte in bytes {
-            bits = bits << 8 | UInt32(byte)
-            held += 8
-            while held >= 5 {
-                held -= 5
-                text.append(digits[Int(bits >> UInt32(held) & 31)])
+        var next = 0
+        for place in room.indices {
+            if held < 5 {
+                bits = bits << 8 | UInt32(bytes[next])
+                next += 1
+                held += 8
             }
+            held -= 5
+            let digit = UInt8(truncatingIfNeeded: bits >> UInt32(held) & 31)
+            room[place] = digit < 26 ? UInt8(ascii: "A") + digit : UInt8(ascii: "2") + digit - 26
         }
-        if held > 0 { text.append(digits[Int(bits << UInt32(5 - held) & 31)]) }
-        while text.count % 8 != 0 { text.append(UInt8(ascii: "=")) }
-        return String(decoding: text, as: UTF8.self)
     }
 
-    private static let digits = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".utf8)
+    /// All digits, padded with `=` to a multiple of eight.
+    public static func encode(_ bytes: [UInt8]) -> String {
+        let digits = (bytes.count * 8 + 4) / 5
+        var text = [UInt8](repeating: UInt8(ascii: "="), count: (bytes.count + 4) / 5 * 8)
+        let padded = bytes + [0]  // The last digit may need bits of its own.
+        text.withUnsafeMutableBytes { room in
+            padded.withUnsafeBytes { encode($0, into: UnsafeMutableRawBufferPointer(rebasing: room[..<digits])) }
+        }
+        return String(decoding: text, as: UTF8.self)
+    }
 }

@@ -54,6 +54,34 @@ public enum Digest {
     }
 }
 
+/// SHA-256 of what begins alike every time: the beginning is digested once. Loop-confined.
+public final class PrefixedSHA256 {
+    private let beginning: OpaquePointer
+    private let scratch: OpaquePointer
+
+    public init(_ prefix: [UInt8]) {
+        guard let beginning = EVP_MD_CTX_new(), let scratch = EVP_MD_CTX_new(),
+            EVP_DigestInit_ex(beginning, EVP_sha256(), nil) == 1, EVP_DigestUpdate(beginning, prefix, prefix.count) == 1
+        else { preconditionFailure("libcrypto has no SHA-256.") }
+        self.beginning = beginning
+        self.scratch = scratch
+    }
+
+    deinit {
+        EVP_MD_CTX_free(beginning)
+        EVP_MD_CTX_free(scratch)
+    }
+
+    /// Of the prefix and `rest`, into the first 32 bytes of `room`.
+    public func digest(_ rest: UnsafeRawBufferPointer, into room: UnsafeMutableRawBufferPointer) {
+        precondition(room.count >= Int(SHA256_DIGEST_LENGTH), "A SHA-256 has 32 bytes.")
+        let status =
+            EVP_MD_CTX_copy_ex(scratch, beginning) & EVP_DigestUpdate(scratch, rest.orEmpty, rest.count)
+            & EVP_DigestFinal_ex(scratch, room.baseAddress?.assumingMemoryBound(to: UInt8.self), nil)
+        precondition(status == 1, "libcrypto failed to digest.")
+    }
+}
+
 /// An HMAC-SHA256 (RFC 2104) over pieces: a body is signed where it lies.
 public struct HMACSHA256: ~Copyable {
     private let context: OpaquePointer

@@ -8,17 +8,23 @@ import Redis
 enum GatewayKeys {
     /// A sorted set, entry ID → the time (ms since 1970) before which no read takes it. An entry without a
     /// score is due now. The stream's length stands before its name, so that no two pairs share a key.
-    static func due(_ stream: StreamName, _ group: GroupName) -> [UInt8] { prefix("due", stream) + group.bytes }
+    static func due(_ stream: StreamName, _ group: GroupName) -> [UInt8] { duePrefix(stream) + group.bytes }
 
     /// A hash: the group's recovery policy, its counters, and how far the walk over the pending list is.
-    static func recovery(_ stream: StreamName, _ group: GroupName) -> [UInt8] { prefix("recovery", stream) + group.bytes }
+    static func recovery(_ stream: StreamName, _ group: GroupName) -> [UInt8] { recoveryPrefix(stream) + group.bytes }
 
     /// A sorted set of the groups that have a policy, packed as in a nudge → when it was put (ms since 1970). It lives
     /// in a slot of its own: it is written before the policy and taken back after it, so that a crash in between
     /// leaves an entry without a policy, which does no harm and is dropped after an hour.
     static let policies = Array("sluice:policies".utf8)
 
-    /// Begins the names of keys that go with a stream's groups; the group's name completes one.
+    /// How the keys of due times begin that end in the group's name.
+    static func duePrefix(_ stream: StreamName) -> [UInt8] { prefix("due", stream) }
+
+    /// How the keys of recovery policies begin that end in the group's name: who deletes a stream deletes them with it,
+    /// and PUBLISHes a `Nudge` of the kind `policy` for each that was there.
+    static func recoveryPrefix(_ stream: StreamName) -> [UInt8] { prefix("recovery", stream) }
+
     private static func prefix(_ kind: String, _ stream: StreamName) -> [UInt8] {
         var key = Array("sluice:{".utf8)
         key += HashSlot(of: stream.bytes).tag
@@ -27,35 +33,15 @@ enum GatewayKeys {
         key.append(UInt8(ascii: ":"))
         return key
     }
-
-    /// For a script that is about to delete a stream: what `forgetGroups` takes, as arguments.
-    static func groupPrefixes(_ stream: StreamName) -> [[UInt8]] { [prefix("due", stream), prefix("recovery", stream)] }
-
-    /// Lua: `forget_groups(stream, due_prefix, recovery_prefix)` deletes what the gateway keeps beside the groups of a
-    /// stream that is there, so that a stream of the same name begins without it, and tells every gateway. All of it
-    /// is in the stream's slot.
-    static let forgetGroups = """
-        local function forget_groups(stream, due_prefix, recovery_prefix)
-          for _, row in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
-            for i = 1, #row, 2 do
-              if row[i] == 'name' then
-                redis.call('DEL', due_prefix .. row[i + 1])
-                if redis.call('DEL', recovery_prefix .. row[i + 1]) == 1 then
-                  redis.call('PUBLISH', 'sluice:nudge', 'p' .. #stream .. ':' .. stream .. row[i + 1])
-                end
-              end
-            end
-          end
-        end
-
-        """
 }
 
-/// What Redis' key tracking does not tell, told by PUBLISH: `u` (a group has a new unowned message), `g`
-/// (the group itself was changed) or `p` (its recovery policy was), the stream's length, `:`, the stream, the group.
+/// What Redis' key tracking does not tell, told by PUBLISH: `u` (a group has a new unowned message), `d`
+/// (it has one that falls due later), `g` (the group itself was changed) or `p` (its recovery policy was), the stream's
+/// length, `:`, the stream, the group.
 struct Nudge: Equatable {
     enum Kind: UInt8 {
         case unowned = 0x75  // u
+        case due = 0x64      // d
         case group = 0x67    // g
         case policy = 0x70   // p
     }

@@ -206,8 +206,7 @@ extension API {
         case .recover(let key): await recovery.run(key)
         case .handBack(let stream, let group, let consumer, let ids):
             do {
-                _ = try await store.evaluate(
-                    HandBackScript.script, HandBackScript.call(stream, group, from: consumer, ids.map { ($0, nil) }))
+                try await handBack(stream, group, from: consumer, ids)
             } catch {
                 log.warning(
                     "Messages of a client that has gone stay with their consumer until they are claimed: \(error)",
@@ -263,8 +262,12 @@ private final class RedisWatcher: RedisClientDelegate {
     func redisNudged(_ client: RedisClient, payload: UnsafeRawBufferPointer) {
         guard let nudge = Nudge(payload: payload) else { return }
         let key = WaitKey(stream: nudge.stream, group: nudge.group)
-        if nudge.kind == .policy { return api.startWork(.loadPolicy(key)) }
-        if nudge.kind == .unowned { api.unowned.nudged(key) }
+        switch nudge.kind {
+        case .unowned: api.unowned.nudged(key)
+        case .due: api.unowned.delayed(key)
+        case .policy: return api.startWork(.loadPolicy(key))
+        case .group: break
+        }
         api.longPoll.nudged(key)
     }
 }

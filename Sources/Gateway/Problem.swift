@@ -20,6 +20,7 @@ enum ProblemCode: String, CaseIterable {
     case notFound = "NOT_FOUND"
     case streamNotFound = "STREAM_NOT_FOUND"
     case groupNotFound = "GROUP_NOT_FOUND"
+    case consumerNotFound = "CONSUMER_NOT_FOUND"
     case messageNotFound = "MESSAGE_NOT_FOUND"
     case policyNotFound = "POLICY_NOT_FOUND"
     case methodNotAllowed = "METHOD_NOT_ALLOWED"
@@ -28,6 +29,8 @@ enum ProblemCode: String, CaseIterable {
     case requestTimeout = "REQUEST_TIMEOUT"
     case notAStream = "NOT_A_STREAM"
     case idTooSmall = "ID_TOO_SMALL"
+    case leaseLost = "LEASE_LOST"
+    case consumerHasPending = "CONSUMER_HAS_PENDING"
     case groupExists = "GROUP_EXISTS"
     case tooLarge = "TOO_LARGE"
     case misdirected = "MISDIRECTED"
@@ -46,11 +49,11 @@ enum ProblemCode: String, CaseIterable {
         case .invalidRequest, .invalidParameter, .invalidID, .invalidJSON: 400
         case .unauthenticated: 401
         case .forbidden, .forbiddenOrigin, .reservedName: 403
-        case .notFound, .streamNotFound, .groupNotFound, .messageNotFound, .policyNotFound: 404
+        case .notFound, .streamNotFound, .groupNotFound, .consumerNotFound, .messageNotFound, .policyNotFound: 404
         case .methodNotAllowed: 405
         case .notAcceptable: 406
         case .requestTimeout: 408
-        case .notAStream, .idTooSmall: 409
+        case .notAStream, .idTooSmall, .leaseLost, .consumerHasPending: 409
         case .groupExists: 412
         case .tooLarge: 413
         case .unsupportedMediaType: 415
@@ -79,6 +82,7 @@ enum ProblemCode: String, CaseIterable {
         case .notFound: "No such path"
         case .streamNotFound: "No such stream"
         case .groupNotFound: "No such group"
+        case .consumerNotFound: "No such consumer"
         case .messageNotFound: "No such message"
         case .policyNotFound: "No recovery policy"
         case .methodNotAllowed: "Method not allowed"
@@ -87,6 +91,8 @@ enum ProblemCode: String, CaseIterable {
         case .requestTimeout: "The request came too slowly"
         case .notAStream: "The key holds another type"
         case .idTooSmall: "ID not above the last"
+        case .leaseLost: "The messages belong to others by now"
+        case .consumerHasPending: "The consumer holds messages"
         case .groupExists: "The group exists"
         case .tooLarge: "Too large"
         case .misdirected: "Not our host"

@@ -41,6 +41,7 @@ extension Route {
         let groups: StaticString = "/v1/streams/{stream}/groups"
         let group: StaticString = "/v1/streams/{stream}/groups/{group}"
         let recovery: StaticString = "/v1/streams/{stream}/groups/{group}/recovery"
+        let consumer: StaticString = "/v1/streams/{stream}/groups/{group}/consumers/{consumer}"
         return [
             Route(.post, stream, .scope(.publish), "addMessages") { api, call async throws(Problem) in try await api.addMessages(call) },
             Route(.get, stream, .scope(.consume), "listMessages") { api, call async throws(Problem) in try await api.listMessages(call) },
@@ -51,8 +52,11 @@ extension Route {
             Route(.patch, group, .scope(.admin), "setGroupID") { api, call async throws(Problem) in try await api.setGroupID(call) },
             Route(.delete, group, .scope(.admin), "destroyGroup") { api, call async throws(Problem) in try await api.destroyGroup(call) },
             Route(.get, "/v1/streams/{stream}/groups/{group}/consumers", .scope(.consume), "listConsumers") { api, call async throws(Problem) in try await api.listConsumers(call) },
+            Route(.put, consumer, .scope(.consume), "createConsumer") { api, call async throws(Problem) in try await api.createConsumer(call) },
+            Route(.delete, consumer, .scope(.consume), "deleteConsumer") { api, call async throws(Problem) in try await api.deleteConsumer(call) },
             Route(.post, "/v1/streams/{stream}/groups/{group}/consumers/{consumer}/read", .scope(.consume), "readMessages") { api, call async throws(Problem) in try await api.readMessages(call) },
             Route(.post, "/v1/streams/{stream}/groups/{group}/ack", .scope(.consume), "ackMessages") { api, call async throws(Problem) in try await api.ackMessages(call) },
+            Route(.post, "/v1/streams/{stream}/groups/{group}/consumers/{consumer}/settle", .scope(.consume), "settleMessages") { api, call async throws(Problem) in try await api.settleMessages(call) },
             Route(.get, "/v1/streams/{stream}/groups/{group}/pending", .scope(.consume), "showPending") { api, call async throws(Problem) in try await api.showPending(call) },
             Route(.get, "/v1/streams/{stream}/groups/{group}/pending/messages", .scope(.consume), "listPending") { api, call async throws(Problem) in try await api.listPending(call) },
             Route(.post, "/v1/streams/{stream}/groups/{group}/consumers/{consumer}/claim", .scope(.consume), "claimMessages") { api, call async throws(Problem) in try await api.claimMessages(call) },

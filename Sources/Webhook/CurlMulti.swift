@@ -111,7 +111,11 @@ final class CurlMulti: Flushable {
 
     private func setDeadline(_ milliseconds: Int) {
         deadlinesSet += 1
-        deadline = milliseconds < 0 ? nil : loop.clock.now + .milliseconds(milliseconds)
+        switch milliseconds {
+        case ..<0: deadline = nil
+        case 0: deadline = loop.now  // As it stood at the tick's beginning: due, and no look at the clock.
+        default: deadline = loop.clock.now + .milliseconds(milliseconds)
+        }
         touch()
     }
 

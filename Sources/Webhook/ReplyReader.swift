@@ -19,6 +19,18 @@ struct ReplyReader {
 
     init(limits: WebhookLimits = WebhookLimits()) { self.limits = limits }
 
+    /// Ready for the next reply.
+    mutating func reset() {
+        status = 0
+        headIsWhole = false
+        retryAfter = nil
+        kept = []
+        bodyBytes = 0
+        isHeadTooLarge = false
+        isBodyTooLarge = false
+        headBytes = 0
+    }
+
     /// One line as libcurl hands it over, its line end included. False: the head is too large.
     mutating func head(_ line: UnsafeRawBufferPointer) -> Bool {
         headBytes += line.count
@@ -31,7 +43,7 @@ struct ReplyReader {
         if isStatusLine(line) {
             status = statusCode(line)
             retryAfter = nil
-        } else if line.allSatisfy({ $0 == UInt8(ascii: "\r") || $0 == UInt8(ascii: "\n") }) {
+        } else if line.count <= 2, line.allSatisfy({ $0 == UInt8(ascii: "\r") || $0 == UInt8(ascii: "\n") }) {
             // RFC 9110 §15.2: any number of 1xx heads may come before the final one. A 101 nobody asked for
             // is final: what follows it is not HTTP.
             headIsWhole = status >= 200 || status == 101

@@ -6,19 +6,30 @@ enum RequestRules {
     /// Set by libcurl or by us; a second one would contradict it.
     private static let reserved = ["Host", "Content-Length", "Transfer-Encoding", "Connection", "Expect"]
 
-    /// A sentence, or nil when `request` can be sent.
-    static func problem(of request: WebhookRequest) -> String? {
-        guard isWebURL(request.url) else { return "The URL must begin with http:// or https://." }
-        guard request.url.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x7F }) else {
+    /// A sentence, or nil when all of it can be sent.
+    static func problem(url: String, headers: [(String, String)]) -> String? {
+        guard isWebURL(url) else { return "The URL must begin with http:// or https://." }
+        guard url.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x7F }) else {
             return "The URL holds a space or a control character."
         }
-        for (name, value) in request.headers {
-            if !isToken(name) { return "A header's name is not a token (RFC 9110 §5.6.2)." }
-            if reserved.contains(where: { same($0, name) }) { return "The header \(name) is not the caller's to set." }
-            // RFC 9110 §5.5: CR, LF and NUL would end the field or the string.
-            if !value.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7F || $0 == 0x09 }) {
-                return "The value of the header \(name) holds a control character."
+        for (name, value) in headers {
+            var value = value
+            if let problem = problem(name: name) ?? value.withUTF8({ problem(value: UnsafeRawBufferPointer($0), of: name) }) {
+                return problem
             }
+        }
+        return nil
+    }
+
+    static func problem(name: String) -> String? {
+        if !isToken(name) { return "A header's name is not a token (RFC 9110 §5.6.2)." }
+        return reserved.contains { same($0, name) } ? "The header \(name) is not the caller's to set." : nil
+    }
+
+    /// RFC 9110 §5.5: CR, LF and NUL would end the field or the string.
+    static func problem(value: UnsafeRawBufferPointer, of name: @autoclosure () -> String) -> String? {
+        for byte in value where byte < 0x20 && byte != 0x09 || byte == 0x7F {
+            return "The value of the header \(name()) holds a control character."
         }
         return nil
     }

@@ -45,7 +45,7 @@ extension Transfer {
     private func open(_ wanted: curl_sockaddr, _ address: UnsafePointer<sockaddr>?) -> Int32 {
         client.lookupFound(self)
         guard let address else { return curl_no_socket() }
-        if let refusal = request.target?.check(address) {
+        if let refusal = endpoint?.target?.check(address) {
             self.refusal = refusal
             return curl_no_socket()
         }
@@ -61,16 +61,24 @@ extension Transfer {
 
     /// Called when a connection, new or kept, is about to carry the request.
     private func mayUseConnection(_ peer: UnsafePointer<CChar>?) -> Bool {
-        if let target = request.target, let peer, let refusal = target.check(literal: String(cString: peer)) {
-            self.refusal = refusal
-            return false
+        if let target = endpoint?.target, let peer, !isAccepted(peer) {
+            if let refusal = target.check(literal: String(cString: peer)) {
+                self.refusal = refusal
+                return false
+            }
+            acceptedPeer = Array(UnsafeBufferPointer(start: peer, count: strlen(peer) + 1))
         }
         hasSent = true
         return true
     }
 
+    /// The guard was content with this very address, for this endpoint: it says the same again.
+    private func isAccepted(_ peer: UnsafePointer<CChar>) -> Bool {
+        acceptedPeer.withUnsafeBufferPointer { accepted in accepted.baseAddress.map { strcmp($0, peer) == 0 } == true && !accepted.isEmpty }
+    }
+
     private func mayLookUp() -> Bool {
-        guard lookup == nil, let name = RequestRules.nameToResolve(request.url) else { return true }
+        guard lookup == nil, let name = endpoint.flatMap({ RequestRules.nameToResolve($0.url) }) else { return true }
         guard client.beginLookup(name, self) else {
             mustWaitForName = true
             return false

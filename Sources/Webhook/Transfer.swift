@@ -2,7 +2,8 @@
 // a small exchange.
 //
 // Owned by a `WebhookClient`, which lets it go only after the multi has: libcurl holds unretained pointers
-// to it. The options that never change are set once; the others with every request.
+// to it. The options that never change are set once; those of an endpoint when it is another than the last
+// request's; what is left for each request is the body, its headers and, after a wait, its timeouts.
 
 import CCurl
 import Glibc
@@ -16,18 +17,24 @@ final class Transfer {
     var phase = Phase.idle
     /// In the client's list of busy ones.
     var place = -1
-    var continuation: UnsafeContinuation<WebhookResult, Never>?
+    var done: ((WebhookResult) -> Void)?
     var startedAt = Duration.zero
     /// Ends a wait for somebody else's look-up.
     var patience: TimerID?
 
-    private(set) var request = WebhookRequest(url: "", body: [])
-    private var headers: UnsafeMutablePointer<curl_slist>?
+    /// What the handle is set up for.
+    private(set) var endpoint: WebhookEndpoint?
+    private var timeouts = (whole: 0, connect: 0)
     private let errorText = UnsafeMutablePointer<CChar>.allocate(capacity: Int(CURL_ERROR_SIZE))
-    private var body = UnsafeMutableRawBufferPointer(start: nil, count: 0)
+    private let body = SteadyBytes()
+    /// The request's own header lines, and the list that leads through them to the endpoint's.
+    private let lines = SteadyBytes()
+    private var list = UnsafeMutableBufferPointer<curl_slist>(start: nil, count: 0)
+    /// The address that the endpoint's guard was last content with, as libcurl writes it.
+    var acceptedPeer: [CChar] = []
 
     // What the callbacks noted about this exchange.
-    var reply = ReplyReader()
+    var reply: ReplyReader
     var refusal: TargetGuard.Refusal?
     var opened = 0
     var openError: Int32 = 0
@@ -43,13 +50,13 @@ final class Transfer {
         guard let easy = curl_easy_init() else { return nil }
         self.easy = easy
         self.client = client
+        reply = ReplyReader(limits: client.limits)
         setConstants()
     }
 
     deinit {
         curl_easy_cleanup(easy)
-        curl_slist_free_all(headers)
-        body.deallocate()
+        list.deallocate()
         errorText.deallocate()
     }
 
@@ -103,14 +110,8 @@ final class Transfer {
 
     /// Takes a request on. The sentence says why it cannot be sent.
     func prepare(_ request: WebhookRequest) -> String? {
-        if let problem = RequestRules.problem(of: request) { return problem }
-        if self.request.tls != WebhookTLS() {
-            // NULL for a file's name is not "the default" again: only a reset is.
-            curl_easy_reset(easy)
-            setConstants()
-        }
-        self.request = request
-        reply = ReplyReader(limits: client.limits)
+        if let problem = request.endpoint.problem ?? request.fields.problem { return problem }
+        reply.reset()
         refusal = nil
         opened = 0
         openError = 0
@@ -118,66 +119,75 @@ final class Transfer {
         lookup = nil
         mustWaitForName = false
         errorText[0] = 0
-        curl_set_string(easy, CURLOPT_URL, request.url)
-        curl_set_string(easy, CURLOPT_CUSTOMREQUEST, request.method == .post ? nil : request.method.rawValue)
-        let version = request.http2 ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1
+        if endpoint !== request.endpoint { setUp(for: request.endpoint) }
+        // NULL would make libcurl ask a read callback.
+        body.set(request.body)
+        if !body.isTold { curl_set_pointer(easy, CURLOPT_POSTFIELDS, body.address) }
+        body.isTold = true
+        curl_set_large(easy, CURLOPT_POSTFIELDSIZE_LARGE, curl_off_t(request.body.count))
+        setFields(request.fields, before: request.endpoint.list)
+        return nil
+    }
+
+    private func setUp(for new: WebhookEndpoint) {
+        if let endpoint, endpoint.tls != WebhookTLS(), endpoint.tls != new.tls {
+            // NULL for a file's name is not "the default" again: only a reset is.
+            curl_easy_reset(easy)
+            setConstants()
+            body.isTold = false
+            list.deallocate()
+            list = UnsafeMutableBufferPointer(start: nil, count: 0)
+        }
+        endpoint = new
+        timeouts = (0, 0)
+        acceptedPeer = []
+        // Both: the text is what libcurl reports, the parts are what it uses.
+        curl_set_string(easy, CURLOPT_URL, new.url)
+        curl_set_url(easy, new.parsedURL)
+        curl_set_string(easy, CURLOPT_CUSTOMREQUEST, new.method == .post ? nil : new.method.rawValue)
+        let version = new.http2 ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1
         curl_set_long(easy, CURLOPT_HTTP_VERSION, Int(version))
-        setBody(request.body)
-        setTLS(request.tls)
-        return setHeaders(request.headers) ? nil : "Out of memory."
+        setTLS(new.tls)
     }
 
     /// What is left of the timeouts at `now`. libcurl takes 0 for "none".
     func setTimeouts(at now: Duration) {
-        func left(_ limit: Duration) -> Int { max((limit - (now - startedAt)).milliseconds, 1) }
-        curl_set_long(easy, CURLOPT_TIMEOUT_MS, left(request.timeout))
-        curl_set_long(easy, CURLOPT_CONNECTTIMEOUT_MS, left(request.connectTimeout))
+        guard let endpoint else { return }
+        let spent = now - startedAt
+        func left(_ limit: Duration) -> Int { max((spent == .zero ? limit : limit - spent).milliseconds, 1) }
+        let new = (whole: left(endpoint.timeout), connect: left(endpoint.connectTimeout))
+        if new.whole != timeouts.whole { curl_set_long(easy, CURLOPT_TIMEOUT_MS, new.whole) }
+        if new.connect != timeouts.connect { curl_set_long(easy, CURLOPT_CONNECTTIMEOUT_MS, new.connect) }
+        timeouts = new
     }
 
     /// Gives back what only this exchange needed.
     func clear() {
-        curl_set_headers(easy, nil)
-        curl_slist_free_all(headers)
-        headers = nil
-        setBody([])
-        request.body = []
-        request.headers = []
-        reply = ReplyReader()
+        body.shrink()
+        lines.shrink()
         phase = .idle
     }
 
-    /// POSTFIELDS are not copied, so they live here until the transfer has left the multi; an array's own
-    /// storage has no promised address. NULL would make libcurl ask a read callback.
-    private func setBody(_ bytes: [UInt8]) {
-        body.deallocate()
-        body = .allocate(byteCount: max(bytes.count, 1), alignment: 1)
-        body.copyBytes(from: bytes)
-        curl_set_body(easy, body.baseAddress, curl_off_t(bytes.count))
-        request.body = []
+    /// The list is made anew in the same memory: it is libcurl's only while the transfer is in the multi.
+    private func setFields(_ fields: WebhookFields, before rest: UnsafeMutablePointer<curl_slist>?) {
+        if fields.count + 1 > list.count {
+            list.deallocate()
+            list = .allocate(capacity: fields.count + 8)
+            curl_set_headers(easy, list.baseAddress)
+        }
+        lines.set(fields.lines)
+        var line = lines.address
+        // Its head never moves: a line that every request has. `Expect: 100-continue`, which this takes out, costs
+        // a second on bodies over 1 MiB where the receiver does not answer it.
+        list[0] = curl_slist(data: Transfer.noExpect, next: rest)
+        for place in 1..<fields.count + 1 {
+            list[place] = curl_slist(data: line, next: rest)
+            list[place - 1].next = list.baseAddress?.advanced(by: place)
+            line += strlen(line) + 1
+        }
     }
 
-    private func setHeaders(_ list: [(String, String)]) -> Bool {
-        var new: UnsafeMutablePointer<curl_slist>?
-        func add(_ line: String) -> Bool {
-            guard let longer = curl_slist_append(new, line) else { return false }  // Copies the line.
-            new = longer
-            return true
-        }
-        // `Name:` takes out what libcurl adds by itself. `Expect: 100-continue` costs a second on bodies
-        // over 1 MiB, where the receiver does not answer it.
-        var isComplete = add("Expect:")
-        for name in ["Accept", "Content-Type"] where !list.contains(where: { RequestRules.same($0.0, name) }) {
-            isComplete = isComplete && add("\(name):")
-        }
-        for (name, value) in list {
-            // `Name;` is libcurl's way to send a header without a value.
-            isComplete = isComplete && add(value.isEmpty ? "\(name);" : "\(name): \(value)")
-        }
-        curl_set_headers(easy, new)
-        curl_slist_free_all(headers)
-        headers = new
-        return isComplete
-    }
+    nonisolated(unsafe) private static let noExpect: UnsafeMutablePointer<CChar> = strdup("Expect:")
 
     private func setTLS(_ tls: WebhookTLS) {
         guard tls != WebhookTLS() else { return }
@@ -186,5 +196,35 @@ final class Transfer {
         if let file = tls.keyFile { curl_set_string(easy, CURLOPT_SSLKEY, file) }
         curl_set_long(easy, CURLOPT_SSL_VERIFYPEER, tls.verifies ? 1 : 0)
         curl_set_long(easy, CURLOPT_SSL_VERIFYHOST, tls.verifies ? 2 : 0)
+    }
+}
+
+/// Bytes that libcurl reads in place: an array's own storage has no promised address.
+private final class SteadyBytes {
+    private(set) var address = UnsafeMutablePointer<CChar>.allocate(capacity: 1)
+    private var capacity = 1
+    /// libcurl knows the address.
+    var isTold = false
+
+    /// What a spare handle keeps.
+    private static let keptCapacity = 16 * 1024
+
+    deinit { address.deallocate() }
+
+    func set(_ bytes: [UInt8]) {
+        if bytes.count > capacity { allocate(max(bytes.count, 2 * capacity)) }
+        bytes.withUnsafeBytes { if let source = $0.baseAddress { memcpy(address, source, $0.count) } }
+    }
+
+    /// Only where libcurl reads no more: `set` comes before it does again.
+    func shrink() {
+        if capacity > SteadyBytes.keptCapacity { allocate(1) }
+    }
+
+    private func allocate(_ count: Int) {
+        address.deallocate()
+        address = .allocate(capacity: count)
+        capacity = count
+        isTold = false
     }
 }

@@ -25,9 +25,10 @@ extension WebhookClient {
     /// `transfer` was stopped in front of its look-up. Another exchange's look-up ends the wait, or the time
     /// that connecting may take does.
     func waitForName(_ transfer: Transfer) {
+        guard let endpoint = transfer.endpoint else { preconditionFailure("What waits for a name was set up for an endpoint.") }
         transfer.mustWaitForName = false
         transfer.phase = .waitingForName
-        let limit = min(transfer.request.connectTimeout, transfer.request.timeout)
+        let limit = min(endpoint.connectTimeout, endpoint.timeout)
         transfer.patience = loop.schedule(at: transfer.startedAt + limit) { [weak self] in
             guard let self else { return }
             transfer.patience = nil
@@ -52,7 +53,7 @@ extension WebhookClient {
 
     /// Asks why the name did not resolve. The look-up's place stays taken: this is another one.
     func probe(_ transfer: Transfer) {
-        guard let host = RequestRules.hostAndPort(transfer.request.url)?.host else {
+        guard let host = transfer.endpoint.flatMap({ RequestRules.hostAndPort($0.url) })?.host else {
             return finish(transfer, .failed(.malformedRequest, message: "The URL has no host."))
         }
         transfer.phase = .probing
@@ -86,7 +87,7 @@ extension WebhookClient {
             }
             if let patience = transfer.patience { loop.cancel(patience) }
             transfer.patience = nil
-            run(transfer)
+            run(transfer, at: loop.clock.now)
         }
     }
 }

@@ -14,7 +14,7 @@ public final class WebhookClient {
 
     private var busy: [Transfer] = []
     private var spare: [Transfer] = []
-    private var queue: [(request: WebhookRequest, continuation: UnsafeContinuation<WebhookResult, Never>)] = []
+    private var queue: [(request: WebhookRequest, done: (WebhookResult) -> Void)] = []
     private var queueStart = 0
     var lookups: Lookups<Transfer>
     /// Exchanges whose wait for a name is over; begun in the next flush, since callbacks may not.
@@ -49,16 +49,18 @@ public final class WebhookClient {
         return counters
     }
 
-    /// Posts and waits for the answer. What went wrong is an outcome, never an error. On the loop only.
+    /// Posts; `done` hears what came of it, once. What went wrong is an outcome, never an error. On the loop only.
+    ///
+    /// `done` is called in the middle of the client's own work, or before this returns: it may send, and must not close.
+    public func send(_ request: WebhookRequest, done: @escaping (WebhookResult) -> Void) {
+        guard !isClosed else { return done(WebhookClient.cancelled) }
+        if busy.count < limits.maxInFlight { start(request, done) } else { queue.append((request, done)) }
+    }
+
+    /// Posts and waits for the answer.
     public func send(_ request: WebhookRequest) async -> WebhookResult {
-        guard !isClosed else { return WebhookClient.cancelled }
-        return await withUnsafeContinuation { continuation in
-            if busy.count < limits.maxInFlight {
-                start(request, continuation)
-            } else {
-                queue.append((request, continuation))
-            }
-        }
+        // Resuming only enqueues.
+        await withUnsafeContinuation { continuation in send(request) { continuation.resume(returning: $0) } }
     }
 
     /// Cancels what is in flight and what waits: each `send` returns `.cancelled`. Kept connections close.
@@ -68,9 +70,8 @@ public final class WebhookClient {
         for transfer in busy {
             if transfer.phase == .running { multi.remove(transfer.easy) }
             if let patience = transfer.patience { loop.cancel(patience) }
-            transfer.continuation?.resume(returning: WebhookClient.cancelled)
         }
-        for waiter in queue[queueStart...] { waiter.continuation.resume(returning: WebhookClient.cancelled) }
+        let open = busy.compactMap(\.done) + queue[queueStart...].map(\.done)
         queue = []
         queueStart = 0
         ready = []
@@ -78,6 +79,7 @@ public final class WebhookClient {
         busy = []
         spare = []
         multi.close()
+        for done in open { done(WebhookClient.cancelled) }
     }
 
     private static let cancelled = WebhookResult(
@@ -85,12 +87,12 @@ public final class WebhookClient {
 
     // MARK: An exchange's life
 
-    private func start(_ request: WebhookRequest, _ continuation: UnsafeContinuation<WebhookResult, Never>) {
+    private func start(_ request: WebhookRequest, _ done: @escaping (WebhookResult) -> Void) {
         guard let transfer = spare.popLast() ?? Transfer(client: self) else {
             let outcome = WebhookResult.Outcome.failed(.outOfMemory, message: "No easy handle.")
-            return continuation.resume(returning: WebhookResult(outcome: outcome, duration: .zero, newConnection: false))
+            return done(WebhookResult(outcome: outcome, duration: .zero, newConnection: false))
         }
-        transfer.continuation = continuation
+        transfer.done = done
         transfer.startedAt = loop.clock.now
         transfer.place = busy.count
         busy.append(transfer)
@@ -98,11 +100,11 @@ public final class WebhookClient {
             return finish(transfer, .failed(.malformedRequest, message: problem))
         }
         tally.sent += 1
-        run(transfer)
+        run(transfer, at: transfer.startedAt)
     }
 
-    func run(_ transfer: Transfer) {
-        transfer.setTimeouts(at: loop.clock.now)
+    func run(_ transfer: Transfer, at now: EventLoop.Instant) {
+        transfer.setTimeouts(at: now)
         transfer.phase = .running
         if !multi.add(transfer.easy) {
             transfer.phase = .idle
@@ -131,13 +133,12 @@ public final class WebhookClient {
         if isNew { tally.newConnections += 1 }
         if let patience = transfer.patience { loop.cancel(patience) }
         transfer.patience = nil
-        let continuation = transfer.continuation
-        transfer.continuation = nil
+        let done = transfer.done
+        transfer.done = nil
+        let duration = loop.clock.now - transfer.startedAt
         transfer.clear()
         if spare.count < limits.maxSpareHandles { spare.append(transfer) }
-        // Resuming only enqueues: nobody runs before this tick's work with libcurl is over.
-        continuation?.resume(returning: WebhookResult(
-            outcome: outcome, duration: loop.clock.now - transfer.startedAt, newConnection: isNew))
+        done?(WebhookResult(outcome: outcome, duration: duration, newConnection: isNew))
         startQueued()
     }
 
@@ -149,6 +150,6 @@ public final class WebhookClient {
             queue.removeFirst(queueStart)
             queueStart = 0
         }
-        start(next.request, next.continuation)
+        start(next.request, next.done)
     }
 }

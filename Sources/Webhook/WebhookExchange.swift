@@ -1,39 +1,18 @@
 // One exchange with a receiver: what is asked for, and what came of it. Plain values.
 
-/// What to post, and where. `url` must be http or https and carry no userinfo.
+/// What to post, and where.
 public struct WebhookRequest: Sendable {
     public enum Method: String, Sendable { case post = "POST", put = "PUT", patch = "PATCH" }
 
-    public var url: String
-    public var method: Method
-    /// Sent as given, in order. Host, Content-Length, Transfer-Encoding and Expect are the client's own.
-    public var headers: [(String, String)]
+    public var endpoint: WebhookEndpoint
+    /// Sent as well as the endpoint's own headers.
+    public var fields: WebhookFields
     public var body: [UInt8]
-    /// The whole exchange, name resolution and reply body included.
-    public var timeout: Duration
-    /// Name resolution, TCP and TLS.
-    public var connectTimeout: Duration
-    /// Which addresses may be connected to; nil: any.
-    public var target: TargetGuard?
-    /// Offer HTTP/2 by ALPN (https only). 0.5 to 3 % of the requests to a server that answers before it has
-    /// read the body then fail: HTTP/1.1 is the default.
-    public var http2: Bool
-    public var tls: WebhookTLS
 
-    public init(
-        url: String, method: Method = .post, headers: [(String, String)] = [], body: [UInt8],
-        timeout: Duration = .seconds(15), connectTimeout: Duration = .seconds(5),
-        guard target: TargetGuard? = nil, http2: Bool = false, tls: WebhookTLS = WebhookTLS()
-    ) {
-        self.url = url
-        self.method = method
-        self.headers = headers
+    public init(to endpoint: WebhookEndpoint, fields: WebhookFields = WebhookFields(), body: [UInt8]) {
+        self.endpoint = endpoint
+        self.fields = fields
         self.body = body
-        self.timeout = timeout
-        self.connectTimeout = connectTimeout
-        self.target = target
-        self.http2 = http2
-        self.tls = tls
     }
 }
 

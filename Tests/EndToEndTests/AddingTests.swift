@@ -91,11 +91,16 @@ import Testing
 
     @Test func `IDs are Redis' own, given ones are kept, and words of Redis are understood`() throws {
         let stream = rig.newStream("ids")
-        for (query, body, id) in [
-            ("", #"{"fields":{"a":"1"},"id":"5-1"}"#, "5-1"), ("?id=5-*", #"{"fields":{"a":"1"}}"#, "5-2"),
-            ("?id=6", #"{"fields":{"a":"1"}}"#, "6-0"), ("", #"{"fields":{"a":"1"},"id":"6-*"}"#, "6-1"),
+        for (query, body, id, isNew) in [
+            ("", #"{"fields":{"a":"1"},"id":"5-1"}"#, "5-1", false), ("?id=5-*", #"{"fields":{"a":"1"}}"#, "5-2", true),
+            ("?id=6", #"{"fields":{"a":"1"}}"#, "6-0", false), ("", #"{"fields":{"a":"1"},"id":"6-*"}"#, "6-1", true),
         ] {
-            #expect(try post(stream, query, Array(body.utf8), type: nil).json == ["id": .string(id)])
+            let reply = try post(stream, query, Array(body.utf8), type: nil)
+            if isNew && rig.isBeforeVersion7 {
+                #expect(reply.status == 501 && reply.code == "NOT_SUPPORTED_BY_REDIS", "\(reply.text)")
+            } else {
+                #expect(reply.json == ["id": .string(id)])
+            }
         }
         let last = try post(stream, "?id=*", Array("a=1".utf8), type: nil).json["id"].string
         #expect(last.map { $0.count > 10 } == true)
@@ -104,9 +109,12 @@ import Testing
     @Test func `trimming goes with adding`() throws {
         let stream = rig.newStream("trim")
         for _ in 1...5 { #expect(try post(stream, "?maxlen=3&approx=false", Array("a=1".utf8), type: nil).status == 201) }
-        #expect(try rig.client.get("/v1/streams/\(stream)/messages").ids.count == 3)
-        #expect(try post(stream, "?id=99999999999999-1&minid=99999999999999&approx=false", Array("a=1".utf8), type: nil).status == 201)
-        #expect(try rig.client.get("/v1/streams/\(stream)/messages").ids == ["99999999999999-1"])
+        let left = try rig.client.get("/v1/streams/\(stream)/messages").ids
+        #expect(left.count == 3)
+        // An hour later, and not much more: Redis 6.2.5 trims too much by minid where two entries are 2^31 ms apart.
+        let later = (left.last?.split(separator: "-").first.flatMap { Int($0) } ?? 0) + 3_600_000
+        #expect(try post(stream, "?id=\(later)-1&minid=\(later)&approx=false", Array("a=1".utf8), type: nil).status == 201)
+        #expect(try rig.client.get("/v1/streams/\(stream)/messages").ids == ["\(later)-1"])
         #expect(try post(stream, "?maxlen=1&nomkstream&limit=10", Array("a=1".utf8), type: nil).status == 201)
     }
 

@@ -220,7 +220,7 @@ struct ErrorTests {
         BadCall("GET", add, headers: ["X-Large": String(repeating: "x", count: 17000)], 431, "TOO_LARGE"),
     ]
 
-    @Test(arguments: [parameters, recovery, ids, json, requests, missing, otherTypes, sizes])
+    @Test(arguments: [parameters, recovery, ids, json, requests, missing, otherTypes, sizes, settling])
     func `a call that must fail says what was wrong`(calls: [BadCall]) throws {
         let stream = try rig.newGroup("errors")
         try rig.add(1, to: stream)

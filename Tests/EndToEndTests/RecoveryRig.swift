@@ -14,6 +14,7 @@ extension Rig {
     /// The message was delivered `deliveries` times, and its consumer has left it idle for an hour.
     func leave(_ id: String, of stream: String, with consumer: String = "crashed", deliveries: Int) throws {
         try redis.run("XCLAIM", stream, "g", consumer, "0", id, "IDLE", "3600000", "RETRYCOUNT", "\(deliveries)", "FORCE", "JUSTID")
+        if consumer == "unowned" { try redis.run("PUBLISH", "sluice:nudge", "u\(stream.utf8.count):\(stream)g") }
     }
 
     /// The fields of the stream's dead letters, in their order.

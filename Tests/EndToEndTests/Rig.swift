@@ -10,6 +10,8 @@ final class Rig: @unchecked Sendable {
     let redis: RedisServerProcess
     let gateway: GatewayProcess
     let client: TestClient
+    /// What Redis is compatible with, e.g. `7.0.15`.
+    private(set) var redisVersion = ""
     var port: UInt16 { gateway.port }
 
     @TaskLocal private static var shared: Rig?
@@ -27,6 +29,7 @@ final class Rig: @unchecked Sendable {
             ["--redis", "unix://\(redis.directory)/redis.sock", "--loops", "2"] + arguments, configuration: configuration)
         client = TestClient(port: gateway.port, token: token)
         try waitUntilConnected()
+        redisVersion = try client.get("/v1/info").json["redis"]["version"].string ?? ""
     }
 
     fileprivate static func run(_ rig: Rig, _ function: @concurrent @Sendable () async throws -> Void) async throws {
@@ -34,6 +37,12 @@ final class Rig: @unchecked Sendable {
     }
 
     // MARK: What tests do again and again
+
+    /// Before 7.0 Redis can't tell lag and entries_read, takes no entries_read and no `ms-*`.
+    var isBeforeVersion7: Bool { redisVersion.hasPrefix("6.") }
+
+    /// What only Redis 7.0 and later can tell: null before.
+    func since7(_ value: JSON) -> JSON { isBeforeVersion7 ? nil : value }
 
     private static let numbers = Atomic(0)
 

@@ -131,4 +131,26 @@ import Testing
         #expect(try rig.deadLetters(second).isEmpty)
         try rig.expectPromise(flying + waiting + last, second)
     }
+
+    @Test func `a stopped gateway's late failure neither steals a message nor counts for one that another holds`() throws {
+        let rig = try SinkRig(["retry": "{base_ms: 60000, max_ms: 60000, jitter: 0, max_deliveries: 9}"]) {
+            $0.number == 1 ? .stuckBody : .status(500)
+        }
+        let first = try rig.newGateway()
+        let id = try rig.add()
+        try rig.wait("it is in flight") { rig.receiver.deliveries.count == 1 }
+        first.send(SIGSTOP)
+        let second = try rig.newGateway()
+        try rig.wait("the second has tried it, and written down when it tries again") { try rig.isScheduled(id) }
+        let holder = try #require(try rig.holder(of: id))
+        #expect(holder.deliveries == 2)
+        first.send(SIGCONT)  // Its attempt has timed out meanwhile.
+        try rig.wait("the first has let go of it") {
+            try rig.metric("sluice_sink_attempts_total", first, "retry") == 1 && rig.metric("sluice_sink_held", first) == 0
+        }
+        let still = try #require(try rig.holder(of: id))
+        #expect(still.consumer == holder.consumer && still.deliveries == 2)
+        #expect(try rig.metric("sluice_sink_lost_total", first) == 1)
+        #expect(try rig.metric("sluice_sink_held", second) == 1)
+    }
 }

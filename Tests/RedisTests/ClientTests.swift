@@ -247,9 +247,12 @@ struct ClientTests {
                 Issue.record("\(answers)")
                 return
             }
-            #expect(answers[3] == .success(.array([
-                .bulk("0-0"), .array([.array([.bulk("1-1"), .array([.bulk("a"), .bulk("b")])])]), .array([]),
-            ])))
+            guard case .success(.array(let claimed)) = answers[3] else {
+                Issue.record("\(answers)")
+                return
+            }
+            // Deleted IDs come third since 7.0.
+            #expect(claimed.prefix(2) == [.bulk("0-0"), .array([.array([.bulk("1-1"), .array([.bulk("a"), .bulk("b")])])])])
         }
         rig.close()
     }

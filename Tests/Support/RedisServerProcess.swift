@@ -78,24 +78,36 @@ package final class RedisServerProcess {
 
     package func thaw() { kill(process, SIGCONT) }
 
-    /// What another client says: sends one command on a connection of its own, and returns the beginning of the
-    /// answer as it came over the wire. Blocks.
+    /// What another client says: sends one command on a connection of its own, and returns the answer as it came
+    /// over the wire. Blocks.
     @discardableResult
     package func run(_ first: String, _ rest: String...) throws -> String {
         try run([first] + rest)
     }
 
     @discardableResult
-    package func run(_ words: [String]) throws -> String {
+    package func run(_ words: [String]) throws -> String { try exchange(words).text }
+
+    /// The same, and the answer as a value.
+    @discardableResult
+    package func ask(_ words: [String]) throws -> RedisValue { try exchange(words).value }
+
+    private func exchange(_ words: [String]) throws -> (text: String, value: RedisValue) {
         let socket = try connectBlocking()
         defer { Glibc.close(socket) }
         let command = "*\(words.count)\r\n" + words.map { "$\($0.utf8.count)\r\n\($0)\r\n" }.joined()
         var bytes = Array(command.utf8)
         guard Glibc.write(socket, &bytes, bytes.count) == bytes.count else { throw Failure.noAnswer }
-        var answer = [UInt8](repeating: 0, count: 64 << 10)
-        let count = Glibc.read(socket, &answer, answer.count)
-        guard count > 0 else { throw Failure.noAnswer }
-        return String(decoding: answer[..<count], as: UTF8.self)
+        var answer: [UInt8] = []
+        var piece = [UInt8](repeating: 0, count: 64 << 10)
+        while true {
+            // A server may write an answer in pieces: before 7.0 it does so for each list whose length it learns late.
+            let count = Glibc.read(socket, &piece, piece.count)
+            guard count > 0 else { throw Failure.noAnswer }
+            answer += piece[..<count]
+            var rest = answer[...]
+            if let value = RedisValue(taking: &rest) { return (String(decoding: answer, as: UTF8.self), value) }
+        }
     }
 
     // MARK: Inside

@@ -12,8 +12,8 @@ final class Bench: @unchecked Sendable {
     let receiver: ScriptedReceiver
     private var results: [Int: WebhookResult] = [:]
 
-    init(limits: WebhookLimits = WebhookLimits()) throws {
-        loop = try EventLoop()
+    init(limits: WebhookLimits = WebhookLimits(), clock: any LoopClock = MonotonicClock()) throws {
+        loop = try EventLoop(clock: clock)
         client = WebhookClient(loop: loop, limits: limits)
         receiver = try ScriptedReceiver(loop: loop)
     }
@@ -28,7 +28,7 @@ final class Bench: @unchecked Sendable {
     }
 
     func request(_ host: String = "127.0.0.1", body: String = "{}") -> WebhookRequest {
-        WebhookRequest(url: url(host), body: Array(body.utf8))
+        WebhookRequest(to: WebhookEndpoint(url: url(host)), body: Array(body.utf8))
     }
 
     func post(_ request: WebhookRequest) throws -> WebhookResult {
@@ -75,5 +75,47 @@ extension WebhookResult {
     }
     var message: String {
         if case .failed(_, let message) = outcome { message } else { "" }
+    }
+}
+
+// Each change makes another endpoint: only a test does so.
+extension WebhookRequest {
+    init(url: String, headers: [(String, String)] = [], body: [UInt8]) {
+        self.init(to: WebhookEndpoint(url: url, headers: headers), body: body)
+    }
+
+    var url: String {
+        get { endpoint.url }
+        set { change(url: newValue) }
+    }
+    var method: Method {
+        get { endpoint.method }
+        set { change(method: newValue) }
+    }
+    var headers: [(String, String)] {
+        get { endpoint.headers }
+        set { change(headers: newValue) }
+    }
+    var timeout: Duration {
+        get { endpoint.timeout }
+        set { change(timeout: newValue) }
+    }
+    var target: TargetGuard? {
+        get { endpoint.target }
+        set { change(target: .some(newValue)) }
+    }
+    var tls: WebhookTLS {
+        get { endpoint.tls }
+        set { change(tls: newValue) }
+    }
+
+    private mutating func change(
+        url: String? = nil, method: Method? = nil, headers: [(String, String)]? = nil, timeout: Duration? = nil,
+        target: TargetGuard?? = nil, tls: WebhookTLS? = nil
+    ) {
+        endpoint = WebhookEndpoint(
+            url: url ?? self.url, method: method ?? self.method, headers: headers ?? self.headers,
+            timeout: timeout ?? self.timeout, connectTimeout: endpoint.connectTimeout, guard: target ?? self.target,
+            http2: endpoint.http2, tls: tls ?? self.tls)
     }
 }

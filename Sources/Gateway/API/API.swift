@@ -65,7 +65,7 @@ extension API {
         }
     }
 
-    /// The same for a call of a script.
+    /// Calls a script about a stream; the same for its failures.
     func ask(
         _ script: RedisScript, _ call: RedisCommand, _ stream: StreamName, _ group: GroupName? = nil
     ) async throws(Problem) -> RedisReply {

@@ -63,6 +63,12 @@ extension API {
     }
 
     private func explainAdd(_ error: RedisError, _ options: AddOptions) async -> Problem {
+        if case .reply(.err, let line) = error, line.contains("Invalid stream ID") {
+            // All that is sent is well-formed: this can only be `ms-*`.
+            var problem = Problem(.notSupportedByRedis, "id: this Redis does not take ms-*, which came with 7.0; leave the ID out, or give its sequence number.")
+            problem.redisError = line
+            return problem
+        }
         guard case .reply(.err, let line) = error, line.contains("equal or smaller") || line.contains("exhausted") else {
             return await explain(error, options.stream)
         }

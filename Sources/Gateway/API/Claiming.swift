@@ -23,12 +23,7 @@ extension API {
         }
         let (asPairs, wantsStats) = (try query.wantsPairs(), try query.flag("stats") ?? false)
         claim.ids = try await call.ids(query, limits)
-        let reply: RedisReply
-        do {
-            reply = try await store.evaluate(ClaimScript.script, ClaimScript.call(claim))
-        } catch {
-            throw await explain(error, stream, group)
-        }
+        let reply = try await ask(ClaimScript.script, ClaimScript.call(claim), stream, group)
         let body = newBody()
         body.append(UInt8(ascii: "{"))
         var parts = reply.elements
@@ -49,12 +44,7 @@ extension API {
             stream, group, consumer, minIdle: try await minIdle(query, of: WaitKey(stream: stream, group: group)),
             start: try query.bytes("start")?.autoclaimStart() ?? .zero,
             count: try query.integer("count", in: 1...limits.ids) ?? 100, justID: justID)
-        let reply: RedisReply
-        do {
-            reply = try await store.evaluate(AutoclaimScript.script, call)
-        } catch {
-            throw await explain(error, stream, group)
-        }
+        let reply = try await ask(AutoclaimScript.script, call, stream, group)
         var parts = reply.elements
         let body = newBody()
         body.append(literal: "{\"cursor\":")

@@ -1,4 +1,4 @@
-// Consumer groups and their consumers (API.md §3).
+// Consumer groups (API.md §3).
 
 import HTTP
 import Net
@@ -108,24 +108,6 @@ extension API {
         } catch {
             throw await explain(error, stream, group)
         }
-    }
-
-    /// `GET /v1/streams/{s}/groups/{g}/consumers`
-    func listConsumers(_ call: Call) async throws(Problem) -> Response {
-        _ = try call.query()
-        let (stream, group) = (try call.stream(), try call.group())
-        let reply = try await ask(.xinfoConsumers(stream.bytes, group: group.bytes), stream, group)
-        let body = newBody()
-        body.append(literal: "{\"consumers\":[")
-        var rows = reply.elements
-        var isFirst = true
-        while let row = ConsumerRow(&rows) {
-            if !isFirst { body.append(UInt8(ascii: ",")) }
-            isFirst = false
-            row.write(to: body)
-        }
-        body.append(literal: "]}")
-        return json(body)
     }
 
     /// For options that came with 7.0 and can't be had by other means.

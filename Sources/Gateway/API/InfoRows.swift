@@ -28,8 +28,10 @@ struct GroupRow {
     }
 
     /// The row of one group. Its pointers are good while `reply` is held.
-    static func find(_ group: GroupName, in reply: RedisReply) -> GroupRow? {
-        var rows = reply.elements
+    static func find(_ group: GroupName, in reply: RedisReply) -> GroupRow? { find(group, in: reply.elements) }
+
+    static func find(_ group: GroupName, in rows: RedisCursor) -> GroupRow? {
+        var rows = rows
         while let row = GroupRow(&rows) {
             if row.name.elementsEqual(group.bytes) { return row }
         }

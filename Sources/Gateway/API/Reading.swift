@@ -76,6 +76,11 @@ extension API {
     /// The same, at the end of `body`.
     func appendStats(_ stream: StreamName, _ group: GroupName, to body: ByteBuffer) async throws(Problem) {
         let groups = try await ask(.xinfoGroups(stream.bytes), stream, group)
+        try writeStats(group, of: stream, groups.elements, to: body)
+    }
+
+    /// The same, from the rows of XINFO GROUPS.
+    func writeStats(_ group: GroupName, of stream: StreamName, _ groups: RedisCursor, to body: ByteBuffer) throws(Problem) {
         guard let row = GroupRow.find(group, in: groups) else { throw .groupNotFound(group, of: stream) }
         body.append(literal: ",\"group\":{\"lag\":")
         body.append(row.lag)

@@ -81,16 +81,18 @@ extension API {
         _ letter: DeadLetter, _ stream: StreamName, _ group: GroupName, _ id: StreamID, _ dead: (stream: StreamName, id: StreamID)
     ) async throws(Problem) -> (mode: String, newID: String?) {
         var options = AddOptions(stream: stream)
+        let scratch = loop.buffers.take()
+        defer { loop.buffers.give(scratch) }
         if store.canTouchTogether(stream, dead.stream) {
             options.call = RedriveScript.call(stream, group, id, dead: dead, reserving: letter.data.count)
-            let call = try letter.command(options, scratch: loop.buffers.take())
+            let call = try letter.command(options, scratch: scratch)
             if call.argumentCount <= RedriveScript.argumentLimit { return try await redriven(call, stream, group) }
             options.call = nil
         }
         // In steps: back first, then deleted. Who dies in between has doubled it, and lost nothing.
         var (mode, newID) = try await redriven(RedriveScript.call(stream, group, id, dead: nil), stream, group)
         if mode == "absent" {
-            let reply = try await ask(try letter.command(options, scratch: loop.buffers.take()), stream)
+            let reply = try await ask(try letter.command(options, scratch: scratch), stream)
             (mode, newID) = ("added", reply.text)
         }
         _ = try await ask(.xdel(dead.stream.bytes, [dead.id]), dead.stream)

@@ -50,7 +50,8 @@ struct Limits: Sendable, Equatable {
     /// Longest wait of a read; zero is for ever. Below the 60 s at which common proxies cut.
     /// `sluice_block_cut_total`; the header `Sluice-Block-Ms`.
     var block: Duration = .milliseconds(50_000)
-    /// Longest delay of a nack. 400 `INVALID_PARAMETER`.
+    /// Longest delay of a nack: what waits longer is a schedule. `sluice_problems_total{code="INVALID_JSON"}`; 400
+    /// `INVALID_JSON`.
     var nackDelay: Duration = .seconds(12 * 3600)
     /// Unacknowledged messages of one pushed consumer (`max_pending`), by default. 400 `INVALID_PARAMETER` past `count`.
     var tailPending = 100
@@ -78,6 +79,12 @@ struct Limits: Sendable, Equatable {
     /// A command's answer must come within this. `sluice_redis_timeouts_total`; 504 `OUTCOME_UNKNOWN` for a
     /// write, else 503 `REDIS_UNAVAILABLE`.
     var redisTimeout: Duration = .milliseconds(5000)
+
+    /// Messages that a script moves at a time: Redis serves nobody else meanwhile, a few milliseconds. No problem.
+    static let scriptSlice = 1000
+    /// Slices of the deletion of a consumer: one that gets messages as fast as they are handed on would never end.
+    /// `sluice_problems_total{code="OUTCOME_UNKNOWN"}`; 504 `OUTCOME_UNKNOWN`, after which the call may be repeated.
+    static let deletionSlices = 10_000
 
     // MARK: Sinks (SINKS.md §1)
 

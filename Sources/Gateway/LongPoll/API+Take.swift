@@ -25,6 +25,8 @@ extension API {
             try await takeByScript(read, claim, slice, from: claim.from, isParked: isParked, into: body, &batch)
         } else {
             try await takeNew(read, slice, isParked: isParked, into: body, &batch)
+            // Its queue at home may be a new one, which knows of no due time.
+            if read.takesUnowned { batch.unownedDue = unowned.due(read.key) }
         }
         while batch.isFull && batch.count < read.count && body.count - start < limits.replyBytes {
             let weight = max((body.count - start) / batch.count, 1)
@@ -41,9 +43,10 @@ extension API {
                 batch.isFull = false
             }
         }
-        // Whoever waits is woken then, also when this look had no cause to ask.
-        if isParked && read.takesUnowned { batch.unownedDue = soonest(batch.unownedDue, unowned.due(read.key)) }
-        if isParked && claim.policy != nil { batch.unownedDue = soonest(batch.unownedDue, recovery.index.due(read.key)) }
+        // Whoever waits looks then: a message may be idle for long enough.
+        if claim.policy != nil, let due = recovery.index.due(read.key), due > loop.now {
+            batch.unownedDue = min(due, batch.unownedDue ?? due)
+        }
         return batch
     }
 
@@ -64,11 +67,6 @@ extension API {
         return IdleClaim(minIdle: policy.maxIdle, policy: policy, isByPolicy: true, from: recovery.index.cursor(read.key))
     }
 
-    /// The one that is still to come, and the sooner of two.
-    private func soonest(_ a: EventLoop.Instant?, _ b: EventLoop.Instant?) -> EventLoop.Instant? {
-        [a, b].compactMap { $0 }.filter { $0 > loop.now }.min()
-    }
-
     private func takeNew(
         _ read: GroupRead, _ count: Int, isParked: Bool, into body: ByteBuffer, _ batch: inout Batch
     ) async throws(RedisError) {
@@ -83,32 +81,51 @@ extension API {
         writeFresh(&entries, read, into: body, &batch)
     }
 
+    /// Several calls where there are more unowned messages than one looks at. Messages that came by then are answered
+    /// even if a later call fails.
     private func takeByScript(
         _ read: GroupRead, _ claim: IdleClaim, _ count: Int, from cursor: String, isParked: Bool, into body: ByteBuffer, _ batch: inout Batch
     ) async throws(RedisError) {
-        let generation = unowned.generation(read.key)
-        let call = TakeScript.call(
-            read.stream, read.group, read.consumer, count: count, unowned: read.takesUnowned,
-            minIdle: claim.minIdle, noack: read.noAck, cursor: cursor, policy: claim.policy, isClaimByPolicy: claim.isByPolicy)
-        let reply = try await store.evaluate(
-            TakeScript.script, call, late: isParked ? { [self] reply in handBack(read, late: .taken(reply)) } : nil)
-        guard let (takenRows, freshEntries, due, idle, next, rest) = reply.takenParts else { return }
-        var (taken, fresh) = (takenRows, freshEntries)
-        let found = taken.remaining + fresh.remaining
-        let hasTakenAll = taken.remaining < count  // No unowned one that is due is left.
-        writeTaken(&taken, read, claim, into: body, &batch)
-        writeFresh(&fresh, read, into: body, &batch)
-        batch.isFull = found >= count
-        batch.cursor = next.isEmpty ? nil : next
-        if found > 0 { batch.slices.append(.taken(reply)) }
-        if due >= 0 { batch.unownedDue = loop.now + .milliseconds(due) }
-        if read.takesUnowned && hasTakenAll {
-            unowned.foundNone(read.key, due: batch.unownedDue, generation: generation)
-        }
-        if read.claimMinIdle != nil { batch.claimDue = nextClaim(batch, idle) }
-        if claim.isByPolicy && next.isEmpty {
-            recovery.index.looked(read.key, left: idle < 0 ? nil : .milliseconds(idle), rest: rest, now: loop.now)
-        }
+        let (generation, before) = (unowned.generation(read.key), batch.count)
+        var search = read.takesUnowned ? unowned.search(read.key, now: loop.now) : .nothing
+        var rest = "-"
+        if search == .nothing, read.takesUnowned { batch.unownedDue = unowned.due(read.key) }
+        repeat {
+            let left = count - (batch.count - before)
+            let call = TakeScript.call(
+                read.stream, read.group, read.consumer, count: left, unowned: search, minIdle: claim.minIdle,
+                noack: read.noAck, cursor: cursor, rest: rest, policy: claim.policy, isClaimByPolicy: claim.isByPolicy)
+            let reply: RedisReply
+            do {
+                reply = try await store.evaluate(
+                    TakeScript.script, call, late: isParked ? { [self] reply in handBack(read, late: .taken(reply)) } : nil)
+            } catch {
+                if batch.count == before { throw error }
+                return batch.isFull = false
+            }
+            guard let parts = reply.takenParts else { return }
+            var (taken, fresh) = (parts.taken, parts.fresh)
+            let hasTakenAll = taken.remaining < left && parts.rest.isEmpty  // No unowned one that is due is left.
+            if taken.remaining + fresh.remaining > 0 { batch.slices.append(.taken(reply)) }
+            batch.isFull = taken.remaining + fresh.remaining >= left
+            batch.cursor = parts.cursor.isEmpty ? nil : parts.cursor
+            writeTaken(&taken, read, claim, into: body, &batch)
+            writeFresh(&fresh, read, into: body, &batch)
+            if parts.due >= 0 {
+                let due = loop.now + .milliseconds(parts.due)
+                batch.unownedDue = min(due, batch.unownedDue ?? due)
+            }
+            if search != .nothing && hasTakenAll {
+                unowned.foundNone(read.key, due: batch.unownedDue, generation: generation)
+            }
+            if read.claimMinIdle != nil { batch.claimDue = nextClaim(batch, parts.idle) }
+            if claim.isByPolicy && parts.cursor.isEmpty && parts.rest.isEmpty {
+                recovery.index.looked(
+                    read.key, left: parts.idle < 0 ? nil : .milliseconds(parts.idle), rest: parts.seen, now: loop.now)
+            }
+            rest = parts.rest
+            if !rest.isEmpty { search = .everything }
+        } while !rest.isEmpty
     }
 
     /// At once while looks come back full; else when the oldest pending message gets there, within bounds:

@@ -101,12 +101,12 @@ extension RedisReply {
     }
 
     /// The parts of `TakeScript`'s reply.
-    var takenParts: (taken: RedisCursor, fresh: RedisCursor, due: Int64, idle: Int64, cursor: String, rest: String)? {
+    var takenParts: (taken: RedisCursor, fresh: RedisCursor, due: Int64, idle: Int64, cursor: String, rest: String, seen: String)? {
         var parts = elements
-        guard parts.remaining == 6, let taken = parts.takeArray(), let fresh = parts.takeArray(),
-            let due = parts.takeInteger(), let idle = parts.takeInteger(), let cursor = parts.takeText(),
-            let rest = parts.takeText()
+        guard parts.remaining == 7, let taken = parts.takeArray(), let fresh = parts.takeArray(),
+            let due = parts.takeInteger(), let idle = parts.takeInteger(), let cursor = parts.takeText(), let rest = parts.takeText(),
+            let seen = parts.takeText()
         else { return nil }
-        return (taken, fresh, due, idle, cursor, rest)
+        return (taken, fresh, due, idle, cursor, rest, seen)
     }
 }

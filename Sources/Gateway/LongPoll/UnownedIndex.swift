@@ -1,7 +1,8 @@
 // Which groups are known to have no unowned message due, so that the usual read is a plain XREADGROUP.
 //
 // Unknown means: look. A nudge makes a group unknown again, and a broken subscription all of them (a nudge
-// may have been missed). A look that found none counts only if no nudge came since it was sent.
+// may have been missed). A look that found none counts only if no nudge came since it was sent. Messages with a due
+// time are in an index of their own in Redis: a nudge about one, and the time itself, need no look at all the others.
 
 import Net
 
@@ -12,13 +13,23 @@ struct UnownedIndex {
     private var quietUntil: [WaitKey: EventLoop.Instant?] = [:]
     private var generations = [UInt32](repeating: 0, count: 1024)
 
-    /// Whether a read has to look for unowned messages first.
-    func mayHave(_ key: WaitKey, now: EventLoop.Instant) -> Bool {
-        guard let until = quietUntil[key] else { return true }
-        return until.map { $0 <= now } ?? false
+    /// Which unowned messages a read has to look for first.
+    enum Search: String {
+        case nothing
+        /// Those whose due time has come: what has none was looked for already.
+        case due
+        case everything
     }
 
-    /// When the next one falls due, where that is known.
+    func search(_ key: WaitKey, now: EventLoop.Instant) -> Search {
+        guard let until = quietUntil[key] else { return .everything }
+        return until.map { $0 <= now } ?? false ? .due : .nothing
+    }
+
+    /// Whether a read has to look for unowned messages first.
+    func mayHave(_ key: WaitKey, now: EventLoop.Instant) -> Bool { search(key, now: now) != .nothing }
+
+    /// When the next one falls due, as far as is known.
     func due(_ key: WaitKey) -> EventLoop.Instant? { quietUntil[key] ?? nil }
 
     /// Taken before a look is sent, handed in with its result.
@@ -34,6 +45,12 @@ struct UnownedIndex {
     mutating func nudged(_ key: WaitKey) {
         generations[place(key)] &+= 1
         quietUntil[key] = nil
+    }
+
+    /// There is a new due time: whoever looks next learns the nearest.
+    mutating func delayed(_ key: WaitKey) {
+        generations[place(key)] &+= 1
+        if quietUntil[key] != nil { quietUntil[key] = .some(.zero) }
     }
 
     mutating func forgetAll() {

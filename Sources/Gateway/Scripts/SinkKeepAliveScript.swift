@@ -1,6 +1,5 @@
 // Tells Redis that a sink is still at work on what it holds: resets the idle time and leaves the count. One
-// script, because a bare XCLAIM has no owner check: a process that was stopped and goes on would steal back what
-// another has taken over.
+// script, because a bare XCLAIM has no owner check (`OwnerFragment`).
 //
 // KEYS  stream
 // ARGV  group, the consumer that holds, ids
@@ -13,12 +12,13 @@ enum SinkKeepAliveScript {
     static let script = RedisScript(
         """
         local stream, group, owner = KEYS[1], ARGV[1], ARGV[2]
+        \(OwnerFragment.lua)
         local results = {}
         for i = 3, #ARGV do
           local id = ARGV[i]
-          local rows = redis.pcall('XPENDING', stream, group, id, id, 1, owner)
-          if rows.err then return rows end
-          if not rows[1] then
+          local row, gone = held(id)
+          if gone then return gone end
+          if not row then
             results[#results + 1] = 0
           elseif not redis.call('XRANGE', stream, id, id)[1] then
             results[#results + 1] = 2

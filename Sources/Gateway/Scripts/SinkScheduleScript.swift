@@ -15,32 +15,23 @@ enum SinkScheduleScript {
         """
         local stream, due = KEYS[1], KEYS[2]
         local group, owner, heir = ARGV[1], ARGV[2], ARGV[3]
-        local results, given = {}, 0
+        \(OwnerFragment.lua)
+        \(GivingFragment.lua)
+        local results = {}
         for i = 4, #ARGV, 3 do
           local id, count, at = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2])
-          local rows = redis.pcall('XPENDING', stream, group, id, id, 1, owner)
-          if rows.err then return rows end
-          if not rows[1] then
+          local row, gone = held(id)
+          if gone then return gone end
+          if not row then
             results[#results + 1] = 0
-          elseif not redis.call('XRANGE', stream, id, id)[1] then
+          elseif not exists(id) then
             results[#results + 1] = 2
           else
-            if heir == owner then
-              redis.call('XCLAIM', stream, group, owner, 0, id, 'IDLE', 0, 'RETRYCOUNT', count, 'JUSTID')
-            else
-              redis.call('XCLAIM', stream, group, heir, 0, id, 'TIME', 0, 'RETRYCOUNT', count, 'JUSTID')
-              given = given + 1
-            end
-            if at then
-              redis.call('ZADD', due, at, id)
-              redis.call('PEXPIREAT', due, at + 86400000)
-            else
-              redis.call('ZREM', due, id)
-            end
+            give(id, heir, count, heir == owner and 'IDLE' or 'TIME', 0, at)
             results[#results + 1] = 1
           end
         end
-        if given > 0 then redis.call('PUBLISH', 'sluice:nudge', 'u' .. #stream .. ':' .. stream .. group) end
+        tell()
         return results
         """)
 

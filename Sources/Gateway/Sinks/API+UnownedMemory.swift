@@ -5,6 +5,8 @@ import Net
 extension API: UnownedMemory {
     func mayHaveUnowned(_ key: WaitKey) -> Bool { unowned.mayHave(key, now: loop.now) }
 
+    func unownedDue(_ key: WaitKey) -> EventLoop.Instant? { unowned.due(key) }
+
     func unownedGeneration(_ key: WaitKey) -> UInt32 { unowned.generation(key) }
 
     func foundNoUnowned(_ key: WaitKey, due: EventLoop.Instant?, generation: UInt32) {

@@ -3,8 +3,8 @@
 import Webhook
 
 protocol Outbound: AnyObject {
-    /// Never throws: what went wrong is an outcome.
-    func send(_ request: WebhookRequest) async -> WebhookResult
+    /// `done` is called once, possibly before this returns: what went wrong is an outcome. It may send, and no more.
+    func send(_ request: WebhookRequest, done: @escaping (WebhookResult) -> Void)
 }
 
 extension WebhookClient: Outbound {}

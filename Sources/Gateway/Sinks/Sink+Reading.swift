@@ -81,7 +81,8 @@ extension Sink {
     /// Reads up to `count` messages, for which slots are reserved.
     private func look(_ stream: SinkStream, _ count: Int) async -> WaitHome.Look {
         var arrivals: [SinkArrival] = []
-        var look = WaitHome.Look(result: .nothing)
+        // Its queue at home may be a new one, which knows of no due time.
+        var look = WaitHome.Look(result: .nothing, unownedDue: host.unowned.unownedDue(stream.key))
         do throws(RedisError) {
             if stream.takeoverDue <= host.loop.now { try await takeOver(stream, count, &arrivals) }
             if arrivals.count < count, host.unowned.mayHaveUnowned(stream.key) {

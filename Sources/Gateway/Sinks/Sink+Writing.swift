@@ -8,17 +8,16 @@ import Webhook
 extension Sink {
     // MARK: An attempt
 
-    func attempt(_ key: SinkState.Key, deliveryCount: Int) async {
-        guard let message = state.held[key]?.message else {
-            preconditionFailure("A message in flight stays held until its attempt has ended.")
-        }
+    func attempt(_ key: SinkState.Key, _ message: SinkMessage, deliveryCount: Int) {
         let stream = streams[key.stream]
         let request = stream.wire.request(message, deliveryCount: deliveryCount, wallTime: host.loop.clock.wallTime)
-        let result = await host.outbound.send(request)
-        let outcome = SinkOutcome(
-            result.outcome, deadLetterOn: definition.deadLetterOn, wallTime: host.loop.clock.wallTime)
-        tell(outcome, stream, key, deliveryCount)
-        handle(.attemptEnded(key, outcome))
+        host.outbound.send(request) { [weak self] result in
+            guard let self else { return }
+            let outcome = SinkOutcome(
+                result.outcome, deadLetterOn: definition.deadLetterOn, wallTime: host.loop.clock.wallTime)
+            tell(outcome, stream, key, deliveryCount)
+            attemptEnded(key, outcome)
+        }
     }
 
     private func tell(_ outcome: SinkOutcome, _ stream: SinkStream, _ key: SinkState.Key, _ attempt: Int) {
@@ -111,7 +110,7 @@ extension Sink {
                 let results = zip(slice, written(try await host.store.evaluate(SinkKeepAliveScript.script, call)))
                 let lost = results.filter { $0.1 == .lost }.map(\.0)
                 let trimmed = results.filter { $0.1 == .trimmed }.map(\.0)
-                if !lost.isEmpty { log.notice("messages were taken over by others", metadata: stream.metadata(["count": "\(lost.count)"])) }
+                tellLost(lost, stream)
                 handle(.keptAlive(stream.index, lost: lost, trimmed: trimmed))
             } catch {
                 log.warning("cannot keep messages alive", metadata: stream.metadata(["error": "\(error)"]))
@@ -119,6 +118,22 @@ extension Sink {
             }
         }
         return true
+    }
+
+    /// A message that is no longer pending under our name may be gone by our own doing: Redis may have executed an
+    /// acknowledgement whose answer never came.
+    private func tellLost(_ lost: [StreamID], _ stream: SinkStream) {
+        let unconfirmed = lost.count { state.isBeingWritten(.init(stream: stream.index, id: $0)) }
+        if unconfirmed > 0 {
+            log.notice(
+                "messages are no longer ours: a write without an answer was executed, or others have them",
+                metadata: stream.metadata(["count": "\(unconfirmed)"]))
+        }
+        if lost.count > unconfirmed {
+            log.notice(
+                "messages are no longer ours: others took them over or settled them",
+                metadata: stream.metadata(["count": "\(lost.count - unconfirmed)"]))
+        }
     }
 
     // MARK: The group

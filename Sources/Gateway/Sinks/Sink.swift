@@ -2,9 +2,9 @@
 // what it reads, and keeps what it knows in Redis.
 //
 // All streams of a sink live on one loop: they share the endpoint's requests in flight, its messages held and its
-// patience. Whatever has to wait (a reader a stream, an attempt, a write) is a piece of work in a queue; for each the
-// host starts a task, which takes the oldest piece. Owned by the loop's server, which calls `start`, `drain` and
-// `redisConnected`.
+// patience. Whatever has to wait for Redis (a reader a stream, a write) is a piece of work in a queue; for each the
+// host starts a task, which takes the oldest piece. An attempt is no task: what it came to is a call from the way out,
+// and all of a tick's are one event. Owned by the loop's server, which calls `start`, `drain` and `redisConnected`.
 
 import Crypto
 import Glibc
@@ -13,12 +13,11 @@ import Net
 import Redis
 import Webhook
 
-final class Sink {
+final class Sink: Flushable {
     /// What a task is started for.
     enum Work {
         case reader(SinkStream)
         case keepAlive(SinkStream)
-        case attempt(SinkState.Key, deliveryCount: Int)
         case write(SinkStream, SinkState.Write, [SinkState.Entry])
     }
 
@@ -34,6 +33,8 @@ final class Sink {
     private var workFront = 0
     private var timer: (id: TimerID, at: EventLoop.Instant)?
     private let drainedBell: SinkBell
+    /// Attempts that ended in this tick.
+    private var ended: [(key: SinkState.Key, outcome: SinkOutcome)] = []
 
     /// - Parameter seed: for jitter, and for the consumer's name.
     init(_ definition: SinkDefinition, host: SinkHost, seed: UInt64 = UInt64.random(in: 0...UInt64.max)) throws(SinkError) {
@@ -130,7 +131,6 @@ final class Sink {
         case .keepAlive(let stream):
             _ = await keepAlive(stream)
             scheduleKeepAlive(stream)
-        case .attempt(let key, let count): await attempt(key, deliveryCount: count)
         case .write(let stream, let write, let entries): await perform(write, entries, stream)
         }
     }
@@ -147,7 +147,7 @@ final class Sink {
     func handle(_ event: SinkState.Event) {
         for action in state.handle(event, at: moment) {
             switch action {
-            case .attempt(let key, let count): enqueue(.attempt(key, deliveryCount: count))
+            case .attempt(let key, let message, let count): attempt(key, message, deliveryCount: count)
             case .write(let stream, let write, let entries): enqueue(.write(streams[stream], write, entries))
             case .wake(let instant): wake(at: instant)
             case .credit(let stream): streams[stream].bell.ring()
@@ -155,6 +155,18 @@ final class Sink {
             case .drained: drainedBell.ring()
             }
         }
+    }
+
+    /// Told at the end of the tick, so that what ended together is acknowledged together.
+    func attemptEnded(_ key: SinkState.Key, _ outcome: SinkOutcome) {
+        if ended.isEmpty { host.loop.flushLater(self) }
+        ended.append((key, outcome))
+    }
+
+    func flush() {
+        let attempts = ended
+        ended = []
+        handle(.attemptsEnded(attempts))
     }
 
     private func wake(at instant: EventLoop.Instant) {

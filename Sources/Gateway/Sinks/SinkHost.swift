@@ -7,6 +7,8 @@ import Net
 protocol UnownedMemory: AnyObject {
     /// Whether a read has to look for unowned messages first.
     func mayHaveUnowned(_ key: WaitKey) -> Bool
+    /// When the next one falls due, as far as is known.
+    func unownedDue(_ key: WaitKey) -> EventLoop.Instant?
     /// Taken before a look is sent, handed in with its result.
     func unownedGeneration(_ key: WaitKey) -> UInt32
     /// A look found none that is due; the next falls due at `due`, nil: there are none.

@@ -4,6 +4,7 @@
 // for its retry must not keep a megabyte alive.
 
 import Redis
+import Webhook
 
 /// One entry of the stream, as it is delivered.
 struct SinkMessage: Sendable, Equatable {
@@ -11,14 +12,9 @@ struct SinkMessage: Sendable, Equatable {
     /// The value of `fields` as JSON (API.md §1, "A message"), and, where it is base64, `,"encoding":"base64"` behind it.
     let fields: [UInt8]
     /// The configured headers with their templates filled in, and `traceparent`.
-    var headers: [Header] = []
+    var headers = WebhookFields()
     /// Why it can't be sent at all; nil: it can.
     var unreadable: String?
-
-    struct Header: Sendable, Equatable {
-        var name: String
-        var value: String
-    }
 
     /// `original_data` of a dead letter (API.md §6).
     var originalData: [UInt8] {

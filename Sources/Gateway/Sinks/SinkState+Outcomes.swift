@@ -8,31 +8,30 @@ extension SinkState {
         streams[key.stream].counters.count(outcome)
         inFlight -= 1
         if case .success = outcome { throttlesInARow = 0 }
-        guard var message = held[key] else { return }  // Handed back at the deadline, and that is confirmed.
+        guard let message = held[key] else { return }  // Handed back at the deadline, and that is confirmed.
         if case .success = outcome {
             // A real 2xx counts, whoever owns the message by now: XACK does not ask.
-            return acknowledge(key)
+            return acknowledge(message)
         }
         message.lastStatus = outcome.status
         message.lastError = outcome.error
-        held[key] = message
         guard message.phase == .inFlight else { return }  // Being handed back.
         if case .gone = outcome { stop(because: "the receiver answered 410 Gone to message \(key.id)") }
-        if message.isLost { return drop(key, settled: false) }
-        if message.isTrimmed { return trimmed(key) }
-        failed(key, outcome)
+        if message.isLost { return drop(message, settled: false) }
+        if message.isTrimmed { return trimmed(message) }
+        failed(message, outcome)
     }
 
-    private mutating func failed(_ key: Key, _ outcome: SinkOutcome) {
+    private mutating func failed(_ message: Held, _ outcome: SinkOutcome) {
         switch outcome {
         case .success: preconditionFailure("A success was dealt with above.")
         case .final:
-            hasDeadLetter ? bury(key, .rejected, attempts: held[key]!.deliveries) : retry(key, after: .zero, spends: true)
-        case .retry: retry(key, after: .zero, spends: true)
+            hasDeadLetter ? bury(message, .rejected, attempts: message.deliveries) : retry(message, after: .zero, spends: true)
+        case .retry: retry(message, after: .zero, spends: true)
         case .throttled(_, let retryAfter, let spends):
-            retry(key, after: pause(atLeast: retryAfter ?? .zero), spends: spends)
-        case .ours: retry(key, after: pause(atLeast: .zero), spends: false)
-        case .gone: release(key, due: nil, unspent: true)
+            retry(message, after: pause(atLeast: retryAfter ?? .zero), spends: spends)
+        case .ours: retry(message, after: pause(atLeast: .zero), spends: false)
+        case .gone: release(message, due: nil, unspent: true)
         }
     }
 
@@ -46,44 +45,44 @@ extension SinkState {
     }
 
     /// After a failed attempt: a time for the next one, or the end.
-    private mutating func retry(_ key: Key, after least: Duration, spends: Bool) {
-        let attempts = held[key]!.deliveries
+    private mutating func retry(_ message: Held, after least: Duration, spends: Bool) {
+        let attempts = message.deliveries
         if spends, attempts >= definition.retry.maxDeliveries, hasDeadLetter {
-            return bury(key, .maxRetriesExceeded, attempts: attempts)
+            return bury(message, .maxRetriesExceeded, attempts: attempts)
         }
         let delay = backoff.jittered(max(backoff.least(after: max(attempts, 1)), least))
-        if isStopped { return release(key, due: moment.wall + delay, unspent: !spends) }
-        held[key]!.dueWall = moment.wall + delay
-        if !spends { held[key]!.deliveries = max(attempts - 1, 0) }
-        streams[key.stream].counters.retries += 1
-        enqueue(key, .schedule)
+        if isStopped { return release(message, due: moment.wall + delay, unspent: !spends) }
+        message.dueWall = moment.wall + delay
+        if !spends { message.deliveries = max(attempts - 1, 0) }
+        streams[message.key.stream].counters.retries += 1
+        enqueue(message, .schedule)
     }
 
     /// A message that can't be sent spends its attempt all the same, where there is no dead letter for it.
-    mutating func unreadable(_ key: Key, _ reason: String) {
-        held[key]!.lastError = reason
-        hasDeadLetter ? bury(key, .unreadable, attempts: held[key]!.deliveries) : retry(key, after: .zero, spends: true)
+    mutating func unreadable(_ message: Held, _ reason: String) {
+        message.lastError = reason
+        hasDeadLetter ? bury(message, .unreadable, attempts: message.deliveries) : retry(message, after: .zero, spends: true)
     }
 
-    mutating func acknowledge(_ key: Key) { enqueue(key, .acknowledge) }
+    mutating func acknowledge(_ message: Held) { enqueue(message, .acknowledge) }
 
-    mutating func bury(_ key: Key, _ reason: DeadLetterReason, attempts: Int) {
-        held[key]!.reason = reason
-        held[key]!.deliveries = max(attempts, 0)
-        enqueue(key, .bury)
+    mutating func bury(_ message: Held, _ reason: DeadLetterReason, attempts: Int) {
+        message.reason = reason
+        message.deliveries = max(attempts, 0)
+        enqueue(message, .bury)
     }
 
     /// Its entry is gone: nothing but a dead letter can come of it, and without one it stays pending.
-    mutating func trimmed(_ key: Key) {
-        streams[key.stream].counters.trimmed += 1
-        hasDeadLetter ? bury(key, .trimmed, attempts: held[key]!.deliveries) : drop(key, settled: false)
+    mutating func trimmed(_ message: Held) {
+        streams[message.key.stream].counters.trimmed += 1
+        hasDeadLetter ? bury(message, .trimmed, attempts: message.deliveries) : drop(message, settled: false)
     }
 
     /// `unspent`: the delivery that the counter has counted was never made, or does not count.
-    mutating func release(_ key: Key, due: Duration?, unspent: Bool) {
-        if unspent { held[key]!.deliveries = max(held[key]!.deliveries - 1, 0) }
-        held[key]!.dueWall = due
-        enqueue(key, .release)
+    mutating func release(_ message: Held, due: Duration?, unspent: Bool) {
+        if unspent { message.deliveries = max(message.deliveries - 1, 0) }
+        message.dueWall = due
+        enqueue(message, .release)
     }
 
     // MARK: The end of a sink
@@ -98,12 +97,12 @@ extension SinkState {
     /// Nothing more is read; what is not in flight goes back at once.
     mutating func stop(draining: Bool) {
         if draining { isDraining = true }
-        for (key, message) in held.sorted(by: { $0.key < $1.key }) {
+        for message in held.values.sorted(by: { $0.key < $1.key }) {
             switch message.phase {
-            case .ready, .writing(.begin, isSent: false): release(key, due: nil, unspent: true)
-            case .due: release(key, due: nil, unspent: false)
-            case .waiting, .writing(.schedule, isSent: false): release(key, due: message.dueWall, unspent: false)
-            case .inFlight, .writing: break  // Their result says what to do.
+            case .ready, .writing(.begin, isSent: false): release(message, due: nil, unspent: true)
+            case .due: release(message, due: nil, unspent: false)
+            case .waiting, .writing(.schedule, isSent: false): release(message, due: message.dueWall, unspent: false)
+            case .inFlight, .writing, .gone: break  // Their result says what to do.
             }
         }
     }
@@ -111,6 +110,6 @@ extension SinkState {
     /// What is in flight goes back with its attempt spent: it may have arrived.
     mutating func abandon() {
         stop(draining: true)
-        for (key, message) in held.sorted(by: { $0.key < $1.key }) where message.phase == .inFlight { release(key, due: nil, unspent: false) }
+        for message in held.values.sorted(by: { $0.key < $1.key }) where message.phase == .inFlight { release(message, due: nil, unspent: false) }
     }
 }

@@ -50,23 +50,24 @@ extension SinkState {
     private mutating func arrived(_ stream: Int, _ arrival: SinkArrival) {
         let key = Key(stream: stream, id: arrival.message.id)
         if arrival.wasTakenOver { streams[stream].counters.takeovers += 1 }
-        if held[key] != nil { return regained(key, arrival.deliveryCount) }
+        if let message = held[key] { return regained(message, arrival.deliveryCount) }
         streams[stream].watermark.opened(key.id)
-        held[key] = Held(message: arrival.message, deliveries: arrival.deliveryCount)
+        let message = Held(key, arrival.message, deliveries: arrival.deliveryCount)
+        held[key] = message
         if isStopped {
-            release(key, due: nil, unspent: true)
+            release(message, due: nil, unspent: true)
         } else if arrival.deliveryCount > definition.retry.maxDeliveries && hasDeadLetter {
-            held[key]!.lastError = "its last delivery ended without a result"
-            bury(key, .maxRetriesExceeded, attempts: arrival.deliveryCount - 1)
+            message.lastError = "its last delivery ended without a result"
+            bury(message, .maxRetriesExceeded, attempts: arrival.deliveryCount - 1)
         } else {
-            ready.append(key)
+            ready.append(message)
         }
     }
 
     /// The group was made anew, or we took back what somebody took from us: ours again, as it stands. The delivery
     /// that was counted on the way is not one that we will make.
-    private mutating func regained(_ key: Key, _ count: Int) {
-        held[key]!.isLost = false
-        held[key]!.deliveries = max(held[key]!.deliveries, count - 1)
+    private mutating func regained(_ message: Held, _ count: Int) {
+        message.isLost = false
+        message.deliveries = max(message.deliveries, count - 1)
     }
 }

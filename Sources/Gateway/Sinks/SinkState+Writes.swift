@@ -4,23 +4,23 @@ import Net
 import Redis
 
 extension SinkState {
-    /// `key` now waits for this write and no other. A result of an earlier one no longer concerns it.
-    mutating func enqueue(_ key: Key, _ write: Write) {
-        move(key, to: .writing(write, isSent: false))
-        streams[key.stream].queues[write.rawValue].append(key.id)
+    /// `message` now waits for this write and no other. A result of an earlier one no longer concerns it.
+    mutating func enqueue(_ message: Held, _ write: Write) {
+        move(message, to: .writing(write, isSent: false))
+        streams[message.key.stream].queues[write.rawValue].append(message)
     }
 
     /// Every change of a phase goes through here: a `begin` under way holds a slot.
-    mutating func move(_ key: Key, to phase: Phase) {
-        if case .writing(.begin, _) = held[key]!.phase { beginning -= 1 }
+    mutating func move(_ message: Held, to phase: Phase) {
+        if case .writing(.begin, _) = message.phase { beginning -= 1 }
         if case .writing(.begin, _) = phase { beginning += 1 }
-        held[key]!.phase = phase
+        message.phase = phase
     }
 
-    mutating func drop(_ key: Key, settled: Bool) {
-        move(key, to: .ready)
-        held[key] = nil
-        streams[key.stream].watermark.closed(key.id, settled: settled)
+    mutating func drop(_ message: Held, settled: Bool) {
+        move(message, to: .gone)
+        held[message.key] = nil
+        streams[message.key.stream].watermark.closed(message.key.id, settled: settled)
     }
 
     mutating func flushWrites() {
@@ -32,12 +32,11 @@ extension SinkState {
     private mutating func flush(_ stream: Int, _ write: Write) {
         var entries: [Entry] = []
         var taken = 0
-        for id in streams[stream].queues[write.rawValue] {
+        for message in streams[stream].queues[write.rawValue] {
             if entries.count == SinkState.writeLimit { break }
             taken += 1
-            let key = Key(stream: stream, id: id)
-            guard let message = held[key], message.phase == .writing(write, isSent: false) else { continue }
-            move(key, to: .writing(write, isSent: true))
+            guard message.phase == .writing(write, isSent: false) else { continue }
+            move(message, to: .writing(write, isSent: true))
             entries.append(Entry(message))
         }
         streams[stream].queues[write.rawValue].removeFirst(taken)
@@ -50,53 +49,51 @@ extension SinkState {
         streams[stream].isWriting[write.rawValue] = false
         streams[stream].failures = 0
         for (id, result) in results {
-            let key = Key(stream: stream, id: id)
-            guard held[key]?.phase == .writing(write, isSent: true) else { continue }
-            wrote(key, write, result)
+            guard let message = held[Key(stream: stream, id: id)], message.phase == .writing(write, isSent: true) else { continue }
+            wrote(message, write, result)
         }
     }
 
-    private mutating func wrote(_ key: Key, _ write: Write, _ result: Written) {
+    private mutating func wrote(_ message: Held, _ write: Write, _ result: Written) {
         switch (write, result) {
         case (.acknowledge, _):
-            streams[key.stream].counters.delivered += 1
-            drop(key, settled: true)
+            streams[message.key.stream].counters.delivered += 1
+            drop(message, settled: true)
         case (.bury, .done), (.bury, .trimmed):
-            streams[key.stream].counters.deadLetters[held[key]!.reason!, default: 0] += 1
-            drop(key, settled: true)
+            streams[message.key.stream].counters.deadLetters[message.reason!, default: 0] += 1
+            drop(message, settled: true)
         case (.release, _):
-            streams[key.stream].counters.released += 1
-            drop(key, settled: false)
+            streams[message.key.stream].counters.released += 1
+            drop(message, settled: false)
         case (_, .lost):
-            streams[key.stream].counters.lost += 1
-            drop(key, settled: false)
-        case (_, .trimmed): trimmed(key)
-        case (.schedule, .done): scheduled(key)
+            streams[message.key.stream].counters.lost += 1
+            drop(message, settled: false)
+        case (_, .trimmed): trimmed(message)
+        case (.schedule, .done): scheduled(message)
         case (.begin, .done):
-            guard !isStopped else { return release(key, due: nil, unspent: true) }
-            move(key, to: .ready)
-            ready.append(key)
+            guard !isStopped else { return release(message, due: nil, unspent: true) }
+            move(message, to: .ready)
+            ready.append(message)
         }
     }
 
-    private mutating func scheduled(_ key: Key) {
-        let dueWall = held[key]!.dueWall ?? moment.wall
-        if isStopped { return release(key, due: dueWall, unspent: false) }
+    private mutating func scheduled(_ message: Held) {
+        let dueWall = message.dueWall ?? moment.wall
+        if isStopped { return release(message, due: dueWall, unspent: false) }
         // By our own clock: the wall's may be set meanwhile.
         let left = max(dueWall - moment.wall, .zero)
-        move(key, to: .waiting(until: moment.now + left))
-        waiting.insert(moment.now + left, key)
+        move(message, to: .waiting(until: moment.now + left))
+        waiting.insert(moment.now + left, message)
     }
 
     mutating func writeFailed(_ stream: Int, _ write: Write, _ ids: [StreamID]) {
         streams[stream].isWriting[write.rawValue] = false
         streams[stream].counters.redisFailures += 1
-        var unsent: [StreamID] = []
+        var unsent: [Held] = []
         for id in ids {
-            let key = Key(stream: stream, id: id)
-            guard held[key]?.phase == .writing(write, isSent: true) else { continue }
-            move(key, to: .writing(write, isSent: false))
-            unsent.append(id)
+            guard let message = held[Key(stream: stream, id: id)], message.phase == .writing(write, isSent: true) else { continue }
+            move(message, to: .writing(write, isSent: false))
+            unsent.append(message)
         }
         streams[stream].queues[write.rawValue].insert(contentsOf: unsent, at: 0)
         streams[stream].failures += 1
@@ -114,23 +111,28 @@ extension SinkState {
         }.sorted()
     }
 
+    /// Whether a write of it waits for Redis: what became of the message, its answer tells.
+    func isBeingWritten(_ key: Key) -> Bool {
+        if case .writing = held[key]?.phase { true } else { false }
+    }
+
     mutating func keptAlive(_ stream: Int, lost: [StreamID], trimmed ids: [StreamID]) {
         for id in lost {
-            let key = Key(stream: stream, id: id)
-            switch held[key]?.phase {
-            case .inFlight: held[key]!.isLost = true
+            guard let message = held[Key(stream: stream, id: id)] else { continue }
+            switch message.phase {
+            case .inFlight: message.isLost = true
             case .ready, .waiting, .due:
                 streams[stream].counters.lost += 1
-                drop(key, settled: false)
-            case .writing, nil: break  // The write itself asks who owns it.
+                drop(message, settled: false)
+            case .writing, .gone: break  // The write itself asks who owns it.
             }
         }
         for id in ids {
-            let key = Key(stream: stream, id: id)
-            switch held[key]?.phase {
-            case .inFlight: held[key]!.isTrimmed = true
-            case .ready, .waiting, .due: trimmed(key)
-            case .writing, nil: break
+            guard let message = held[Key(stream: stream, id: id)] else { continue }
+            switch message.phase {
+            case .inFlight: message.isTrimmed = true
+            case .ready, .waiting, .due: trimmed(message)
+            case .writing, .gone: break
             }
         }
     }

@@ -72,7 +72,8 @@ struct SinkState {
         case read(Int, [SinkArrival])
         /// What a read brought after it had ended without a result: no slots are reserved for it.
         case late(Int, [SinkArrival])
-        case attemptEnded(Key, SinkOutcome)
+        /// All that came about together.
+        case attemptsEnded([(key: Key, outcome: SinkOutcome)])
         /// Redis has answered a write of these messages.
         case wrote(Int, Write, [(id: StreamID, result: Written)])
         /// It has not, or not now.
@@ -89,7 +90,7 @@ struct SinkState {
     }
 
     enum Action: Equatable {
-        case attempt(Key, deliveryCount: Int)
+        case attempt(Key, SinkMessage, deliveryCount: Int)
         case write(Int, Write, [Entry])
         /// Send `.timer` then. A sooner one may be asked for later.
         case wake(at: Instant)
@@ -108,10 +109,14 @@ struct SinkState {
         case waiting(until: Instant)
         /// Its time has come, and no slot is free.
         case due
+        /// No longer held; what still refers to it passes it over.
+        case gone
     }
 
-    struct Held {
-        var message: SinkMessage
+    /// A message held. A class: it stands in `held` and in the queue of its phase.
+    final class Held {
+        let key: Key
+        let message: SinkMessage
         /// The pending list's counter, or what it will be when the write under way is done.
         var deliveries: Int
         var phase = Phase.ready
@@ -122,12 +127,18 @@ struct SinkState {
         var reason: DeadLetterReason?
         var lastStatus: Int?
         var lastError = ""
+
+        init(_ key: Key, _ message: SinkMessage, deliveries: Int) {
+            self.key = key
+            self.message = message
+            self.deliveries = deliveries
+        }
     }
 
     struct Stream {
         var reserved = 0
         var isWanting = false
-        var queues = [[StreamID]](repeating: [], count: Write.allCases.count)
+        var queues = [[Held]](repeating: [], count: Write.allCases.count)
         var isWriting = [Bool](repeating: false, count: Write.allCases.count)
         /// Redis refused a write: none is tried before this.
         var blockedUntil = Instant.zero
@@ -140,11 +151,11 @@ struct SinkState {
     var streams: [Stream]
     var held: [Key: Held] = [:]
     var inFlight = 0
-    var ready: [Key] = []
+    var ready: [Held] = []
     var readyFront = 0
     var beginning = 0
-    var waiting = DueHeap<Key>()
-    var due: [Key] = []
+    var waiting = DueHeap<Held>()
+    var due: [Held] = []
     var dueFront = 0
     var wanting: [Int] = []
     var backoff: SinkBackoff
@@ -190,7 +201,7 @@ struct SinkState {
         switch event {
         case .read(let stream, let arrivals): read(stream, arrivals)
         case .late(let stream, let arrivals): arrived(stream, arrivals)
-        case .attemptEnded(let key, let outcome): attemptEnded(key, outcome)
+        case .attemptsEnded(let attempts): for attempt in attempts { attemptEnded(attempt.key, attempt.outcome) }
         case .wrote(let stream, let write, let results): wrote(stream, write, results)
         case .writeFailed(let stream, let write, let ids): writeFailed(stream, write, ids)
         case .keptAlive(let stream, let lost, let trimmed): keptAlive(stream, lost: lost, trimmed: trimmed)
@@ -207,14 +218,14 @@ struct SinkState {
 
     /// Starts whatever can be started now.
     private mutating func advance() {
-        while let key = waiting.popDue(moment.now) {
-            guard case .waiting(let until)? = held[key]?.phase, until <= moment.now else { continue }
-            move(key, to: .due)
-            due.append(key)
+        while let message = waiting.popDue(moment.now) {
+            guard case .waiting(let until) = message.phase, until <= moment.now else { continue }
+            move(message, to: .due)
+            due.append(message)
         }
         if moment.now >= pausedUntil && !isStopped {
             startReady()
-            while freeSlots > 0, let key = takeDue() { begin(key) }
+            while freeSlots > 0, let message = takeDue() { begin(message) }
         }
         flushWrites()
         grantCredit()
@@ -227,20 +238,20 @@ struct SinkState {
 
     private mutating func startReady() {
         while inFlight < definition.concurrency, readyFront < ready.count {
-            let key = ready[readyFront]
+            let message = ready[readyFront]
             readyFront += 1
-            guard held[key]?.phase == .ready else { continue }
-            if isExpired(key), hasDeadLetter {
-                bury(key, .expired, attempts: held[key]!.deliveries - 1)
-            } else if held[key]!.deliveries > definition.retry.maxDeliveries, hasDeadLetter {
-                bury(key, .maxRetriesExceeded, attempts: held[key]!.deliveries - 1)
-            } else if let reason = held[key]!.message.unreadable {
-                unreadable(key, reason)
+            guard message.phase == .ready else { continue }
+            if isExpired(message), hasDeadLetter {
+                bury(message, .expired, attempts: message.deliveries - 1)
+            } else if message.deliveries > definition.retry.maxDeliveries, hasDeadLetter {
+                bury(message, .maxRetriesExceeded, attempts: message.deliveries - 1)
+            } else if let reason = message.message.unreadable {
+                unreadable(message, reason)
             } else {
-                move(key, to: .inFlight)
+                move(message, to: .inFlight)
                 inFlight += 1
-                streams[key.stream].counters.attempts += 1
-                actions.append(.attempt(key, deliveryCount: held[key]!.deliveries))
+                streams[message.key.stream].counters.attempts += 1
+                actions.append(.attempt(message.key, message.message, deliveryCount: message.deliveries))
             }
         }
         if readyFront == ready.count || readyFront > 1000 {
@@ -249,23 +260,23 @@ struct SinkState {
         }
     }
 
-    private mutating func takeDue() -> Key? {
+    private mutating func takeDue() -> Held? {
         while dueFront < due.count {
-            let key = due[dueFront]
+            let message = due[dueFront]
             dueFront += 1
-            if held[key]?.phase == .due { return key }
+            if message.phase == .due { return message }
         }
         due = []
         dueFront = 0
         return nil
     }
 
-    private mutating func begin(_ key: Key) {
-        let attempts = held[key]!.deliveries
-        if attempts >= definition.retry.maxDeliveries, hasDeadLetter { return bury(key, .maxRetriesExceeded, attempts: attempts) }
-        held[key]!.deliveries += 1
-        held[key]!.dueWall = nil
-        enqueue(key, .begin)
+    private mutating func begin(_ message: Held) {
+        let attempts = message.deliveries
+        if attempts >= definition.retry.maxDeliveries, hasDeadLetter { return bury(message, .maxRetriesExceeded, attempts: attempts) }
+        message.deliveries += 1
+        message.dueWall = nil
+        enqueue(message, .begin)
     }
 
     private mutating func grantCredit() {
@@ -283,9 +294,9 @@ struct SinkState {
         if let next { actions.append(.wake(at: next)) }
     }
 
-    private func isExpired(_ key: Key) -> Bool {
+    private func isExpired(_ message: Held) -> Bool {
         guard let maxAge = definition.retry.maxAge else { return false }
-        return moment.wall - .milliseconds(Int64(clamping: key.id.milliseconds)) > maxAge
+        return moment.wall - .milliseconds(Int64(clamping: message.key.id.milliseconds)) > maxAge
     }
 
     var hasDeadLetter: Bool { definition.deadLetter != .none }

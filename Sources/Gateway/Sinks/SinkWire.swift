@@ -1,7 +1,7 @@
 // What a sink puts on the wire (SINKS.md §4): body, Standard Webhooks headers, configured headers.
 //
-// What is the same for every message of a stream is made once; what is the same for every attempt of a message is
-// made when it is read (`message`); the rest, the signature above all, anew for each attempt (`request`).
+// What is the same for every message of a stream is made once (`endpoint`); what is the same for every attempt of a
+// message is made when it is read (`message`); the rest, the signature above all, anew for each attempt (`request`).
 
 import Crypto
 import Net
@@ -18,19 +18,21 @@ struct SinkWire {
 
     static let userAgent = "sluice/\(GatewayMain.version)"
 
-    let definition: SinkDefinition
     let secrets: [WebhookSecret]
-    let target: TargetGuard?
-    private let stream: StreamName
+    /// With the headers that are the same for every message.
+    let endpoint: WebhookEndpoint
+    /// What a body begins with.
     private let head: [UInt8]
-    private let idSeed: [UInt8]
-    private let headers: [(name: String, pieces: [Piece])]
+    /// Of what a message is, all but its id.
+    private let identity: PrefixedSHA256
+    private let text = ByteBuffer(capacity: 64)
+    private let scratch = ByteBuffer(capacity: 2048)
+    /// Configured headers that depend on the message.
+    private let templates: [(name: String, pieces: [Piece])]
+    private let passesTrace: Bool
 
     init(_ definition: SinkDefinition, stream: String, secrets: [WebhookSecret], target: TargetGuard?) {
-        self.definition = definition
         self.secrets = secrets
-        self.target = target
-        self.stream = StreamName(stream)
         let buffer = ByteBuffer(capacity: 256)
         buffer.append(literal: "{\"stream\":")
         buffer.appendJSON(stream)
@@ -38,10 +40,24 @@ struct SinkWire {
         buffer.appendJSON(definition.group)
         buffer.append(literal: ",\"id\":\"")
         head = buffer.takeArray()
-        idSeed = Array("\(definition.name)\0\(stream)\0\(definition.group)\0".utf8)
-        headers = definition.headers.map { header in
-            (header.name, SinkWire.pieces(of: header.value, stream: stream, group: definition.group))
+        identity = PrefixedSHA256(Array("\(definition.name)\0\(stream)\0\(definition.group)\0".utf8))
+        var (fixed, templates): ([(String, String)], [(String, [Piece])]) = ([], [])
+        for header in definition.headers {
+            let pieces = SinkWire.pieces(of: header.value, stream: stream, group: definition.group)
+            switch pieces.first {
+            case nil: fixed.append((header.name, ""))
+            case .text(let text) where pieces.count == 1: fixed.append((header.name, text))
+            default: templates.append((header.name, pieces))
+            }
         }
+        self.templates = templates
+        let names = Set(definition.headers.map { $0.name.lowercased() })
+        passesTrace = !names.contains("traceparent")
+        if !names.contains("content-type") { fixed.append(("Content-Type", "application/json")) }
+        if !names.contains("user-agent") { fixed.append(("User-Agent", SinkWire.userAgent)) }
+        endpoint = WebhookEndpoint(
+            url: definition.url, method: WebhookRequest.Method(definition.method), headers: fixed,
+            timeout: definition.timeout, connectTimeout: definition.connectTimeout, guard: target)
     }
 
     // MARK: A message
@@ -57,7 +73,7 @@ struct SinkWire {
     }
 
     private func fill(_ message: inout SinkMessage, _ fields: RedisCursor) {
-        for (name, pieces) in headers {
+        for (name, pieces) in templates {
             var value: [UInt8] = []
             for piece in pieces {
                 switch piece {
@@ -69,15 +85,17 @@ struct SinkWire {
             guard let text = SinkWire.headerText(value) else {
                 return message.unreadable = "header \(name): its value has line breaks or is not UTF-8"
             }
-            message.headers.append(.init(name: name, value: text))
+            message.headers.append(name, text)
         }
         // W3C Trace Context: passed on as it came, if it is one.
-        if !isConfigured("traceparent"), let trace = SinkWire.value(of: Array("traceparent".utf8), in: fields),
+        if passesTrace, let trace = SinkWire.value(of: SinkWire.traceparent, in: fields),
             (55...512).contains(trace.count), trace.allSatisfy({ $0 > 0x20 && $0 < 0x7F })
         {
-            message.headers.append(.init(name: "traceparent", value: String(decoding: trace, as: UTF8.self)))
+            trace.withUnsafeBytes { message.headers.append(own: "traceparent", $0) }
         }
     }
+
+    private static let traceparent = Array("traceparent".utf8)
 
     /// The first value of the field `name`.
     private static func value(of name: [UInt8], in entry: RedisCursor) -> [UInt8]? {
@@ -95,42 +113,66 @@ struct SinkWire {
         return String(validating: value, as: UTF8.self)
     }
 
-    private func isConfigured(_ name: String) -> Bool { headers.contains { $0.name.lowercased() == name } }
-
     // MARK: An attempt
 
     func request(_ message: SinkMessage, deliveryCount: Int, wallTime: Duration) -> WebhookRequest {
-        let body = body(message, deliveryCount: deliveryCount)
-        let id = webhookID(message.id)
+        let body = body(message, deliveryCount)
         let timestamp = Int(wallTime.components.seconds)
-        var all: [(String, String)] = []
-        if !isConfigured("content-type") { all.append(("Content-Type", "application/json")) }
-        if !isConfigured("user-agent") { all.append(("User-Agent", SinkWire.userAgent)) }
-        all += message.headers.map { ($0.name, $0.value) }
-        all.append(("Sluice-Delivery-Count", String(deliveryCount)))
-        all.append(("webhook-id", id))
-        all.append(("webhook-timestamp", String(timestamp)))
-        if !secrets.isEmpty {
-            all.append(("webhook-signature", WebhookSignature.header(id: id, timestamp: timestamp, body: body, secrets: secrets)))
+        var fields = message.headers
+        fields.reserve(192 + 64 * secrets.count)
+        fields.append(own: "Sluice-Delivery-Count", decimal(deliveryCount))
+        fields.append(own: "webhook-timestamp", decimal(timestamp))
+        withUnsafeTemporaryAllocation(byteCount: SinkWire.idLength, alignment: 1) { room in
+            writeWebhookID(message.id, into: room)
+            let id = UnsafeRawBufferPointer(room)
+            fields.append(own: "webhook-id", id)
+            guard !secrets.isEmpty else { return }
+            let signature = WebhookSignature.header(
+                id: String(decoding: id, as: UTF8.self), timestamp: timestamp, body: body, secrets: secrets)
+            Array(signature.utf8).withUnsafeBytes { fields.append(own: "webhook-signature", $0) }
         }
-        return WebhookRequest(
-            url: definition.url, method: WebhookRequest.Method(definition.method), headers: all, body: body,
-            timeout: definition.timeout, connectTimeout: definition.connectTimeout, guard: target)
+        return WebhookRequest(to: endpoint, fields: fields, body: body)
     }
 
-    func body(_ message: SinkMessage, deliveryCount: Int) -> [UInt8] {
-        var body = head
-        body.reserveCapacity(head.count + message.fields.count + 128)
-        body += message.id.description.utf8
-        body += "\",\"timestamp_ms\":\(message.id.milliseconds),\"fields\":".utf8
-        body += message.fields
-        body += ",\"delivery_count\":\(deliveryCount)}".utf8
-        return body
+    private func body(_ message: SinkMessage, _ deliveryCount: Int) -> [UInt8] {
+        scratch.append(head)
+        scratch.append(text(of: message.id))
+        scratch.append(literal: "\",\"timestamp_ms\":")
+        scratch.append(decimal: message.id.milliseconds)
+        scratch.append(literal: ",\"fields\":")
+        scratch.append(message.fields)
+        scratch.append(literal: ",\"delivery_count\":")
+        scratch.append(decimal: deliveryCount)
+        scratch.append(UInt8(ascii: "}"))
+        return scratch.takeArray()
     }
+
+    /// `msg_` and 26 digits.
+    private static let idLength = 30
 
     /// The same for every attempt, takeover and redrive that keeps the entry's id.
-    func webhookID(_ id: StreamID) -> String {
-        "msg_" + Base32.encode(Digest.sha256(idSeed + id.description.utf8)).prefix(26)
+    private func writeWebhookID(_ id: StreamID, into room: UnsafeMutableRawBufferPointer) {
+        room.copyBytes(from: "msg_".utf8)
+        withUnsafeTemporaryAllocation(byteCount: 32, alignment: 8) { digest in
+            identity.digest(text(of: id), into: digest)
+            Base32.encode(UnsafeRawBufferPointer(digest), into: UnsafeMutableRawBufferPointer(rebasing: room[4...]))
+        }
+    }
+
+    // Both are good until the next of them.
+
+    private func text(of id: StreamID) -> UnsafeRawBufferPointer {
+        text.clear()
+        text.append(decimal: id.milliseconds)
+        text.append(UInt8(ascii: "-"))
+        text.append(decimal: id.sequence)
+        return text.bytes
+    }
+
+    private func decimal(_ number: Int) -> UnsafeRawBufferPointer {
+        text.clear()
+        text.append(decimal: number)
+        return text.bytes
     }
 
     // MARK: Templates

@@ -84,24 +84,23 @@ extension RedisCommand {
 final class ScriptedOutbound: Outbound {
     var requests: [WebhookRequest] = []
     var answer: (WebhookRequest) -> WebhookResult.Outcome? = { _ in ScriptedOutbound.status(200) }
-    private var open: [UnsafeContinuation<WebhookResult.Outcome, Never>] = []
+    private var open: [(WebhookResult) -> Void] = []
     var openCount: Int { open.count }
 
     static func status(_ status: Int, _ retryAfter: String? = nil) -> WebhookResult.Outcome {
         .answered(WebhookAnswer(status: status, retryAfter: retryAfter, body: [], bodyTruncated: false))
     }
 
-    func send(_ request: WebhookRequest) async -> WebhookResult {
+    func send(_ request: WebhookRequest, done: @escaping (WebhookResult) -> Void) {
         requests.append(request)
-        var outcome = answer(request)
-        if outcome == nil { outcome = await withUnsafeContinuation { open.append($0) } }
-        return WebhookResult(outcome: outcome ?? ScriptedOutbound.status(200), duration: .zero, newConnection: false)
+        guard let outcome = answer(request) else { return open.append(done) }
+        done(WebhookResult(outcome: outcome, duration: .zero, newConnection: false))
     }
 
     func land(_ outcome: WebhookResult.Outcome) {
         let landing = open
         open = []
-        for continuation in landing { continuation.resume(returning: outcome) }
+        for done in landing { done(WebhookResult(outcome: outcome, duration: .zero, newConnection: false)) }
     }
 
     func count(_ id: String) -> Int { requests.count { String(decoding: $0.body, as: UTF8.self).contains("\"id\":\"\(id)\"") } }
@@ -123,6 +122,7 @@ actor SinkGateway: RedisClientDelegate {
         var index = UnownedIndex()
         init(_ loop: EventLoop) { self.loop = loop }
         func mayHaveUnowned(_ key: WaitKey) -> Bool { index.mayHave(key, now: loop.now) }
+        func unownedDue(_ key: WaitKey) -> EventLoop.Instant? { index.due(key) }
         func unownedGeneration(_ key: WaitKey) -> UInt32 { index.generation(key) }
         func foundNoUnowned(_ key: WaitKey, due: EventLoop.Instant?, generation: UInt32) {
             index.foundNone(key, due: due, generation: generation)
@@ -212,8 +212,14 @@ actor SinkGateway: RedisClientDelegate {
         guard let nudge = Nudge(payload: payload) else { return }
         let key = WaitKey(stream: nudge.stream, group: nudge.group)
         on { gateway in
-            gateway.memory.index.nudged(key)
+            if nudge.kind == .unowned { gateway.memory.index.nudged(key) }
+            if nudge.kind == .due { gateway.memory.index.delayed(key) }
             gateway.longPoll.nudged(key)
         }
     }
+}
+
+extension WebhookRequest {
+    /// Names and values, the endpoint's behind its own.
+    var headers: [(String, String)] { fields.all + endpoint.headers }
 }

@@ -123,7 +123,7 @@ struct SinkWorld {
     mutating func handle(_ event: SinkState.Event) {
         for action in machine.handle(event, at: moment) {
             switch action {
-            case .attempt(let key, let count): begin(key, count)
+            case .attempt(let key, _, let count): begin(key, count)
             case .write(let stream, let write, let entries): tasks.append(.write(stream, write, entries))
             case .wake(let instant): wakeAt = min(wakeAt ?? instant, instant)
             case .credit(let stream): wantsToRead.insert(stream)
@@ -144,7 +144,16 @@ struct SinkWorld {
         tasks.append(.attempt(key, deliveryCount: count))
     }
 
-    private mutating func answer(_ key: Key, _ count: Int) {
+    /// Some others may end in the same tick.
+    private mutating func end(_ key: Key) {
+        var ended = [(key: key, outcome: answer(key))]
+        while random.chance(30), let place = tasks.firstIndex(where: { if case .attempt = $0 { true } else { false } }),
+            case .attempt(let key, _) = tasks.remove(at: place)
+        { ended.append((key, answer(key))) }
+        handle(.attemptsEnded(ended))
+    }
+
+    private mutating func answer(_ key: Key) -> SinkOutcome {
         let outcome: SinkOutcome
         if random.chance(mood.rejects) {
             outcome = .final(status: 400)
@@ -159,7 +168,7 @@ struct SinkWorld {
             delivered.insert(key)
         }
         note(outcome, key)
-        handle(.attemptEnded(key, outcome))
+        return outcome
     }
 
     private mutating func note(_ outcome: SinkOutcome, _ key: Key) {
@@ -180,7 +189,7 @@ struct SinkWorld {
     private mutating func perform(_ task: Errand) {
         switch task {
         case .read(let stream, let count): read(stream, count)
-        case .attempt(let key, let count): answer(key, count)
+        case .attempt(let key, _): end(key)
         case .write(let stream, let write, let entries): self.write(stream, write, entries)
         case .keepAlive(let stream, let ids):
             var lost: [StreamID] = []
