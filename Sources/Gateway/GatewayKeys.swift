@@ -21,8 +21,7 @@ enum GatewayKeys {
     /// How the keys of due times begin that end in the group's name.
     static func duePrefix(_ stream: StreamName) -> [UInt8] { prefix("due", stream) }
 
-    /// How the keys of recovery policies begin that end in the group's name: who deletes a stream deletes them with it,
-    /// and PUBLISHes a `Nudge` of the kind `policy` for each that was there.
+    /// How the keys of recovery policies begin that end in the group's name.
     static func recoveryPrefix(_ stream: StreamName) -> [UInt8] { prefix("recovery", stream) }
 
     private static func prefix(_ kind: String, _ stream: StreamName) -> [UInt8] {

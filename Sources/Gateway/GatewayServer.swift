@@ -48,9 +48,7 @@ public actor GatewayServer {
         api = API(
             loop: loop, store: redis, config: config, longPoll: longPoll,
             metrics: Metrics(routeCount: Route.all.count))
-        let gatekeeper = Gatekeeper(config, tokens: shared.tokens)
-        api.gatekeeper = gatekeeper
-        responder = Responder(api: api, gatekeeper: gatekeeper, log: shared.log)
+        responder = Responder(api: api, gatekeeper: Gatekeeper(config, tokens: shared.tokens), log: shared.log)
         watcher = RedisWatcher(api: api, log: shared.log)
         webhooks = WebhookClient(loop: loop)
     }
@@ -233,6 +231,7 @@ private final class RedisWatcher: RedisClientDelegate {
         settings.isTracking = features.tracking
         api.longPoll.use(settings)
         api.unowned.forgetAll()
+        api.unowned.isTold = features.nudges
         api.longPoll.invalidated(nil)
         log.info("Connected to Redis", metadata: ["version": "\(features.version)", "tracking": "\(features.tracking)"])
         if let refusal = features.trackingRefusal {

@@ -87,10 +87,10 @@ final class Responder: HTTPResponder {
         switch router.match(request.method, request.path) {
         case .found(let index, let parameters):
             place = index
-            try gatekeeper.check(request, routes[index].access, parameters)
+            let caller = try gatekeeper.check(request, routes[index].access, parameters)
             try checkAccept(request, index)
             do {
-                return try await routes[index].handler(api, Call(request: request, parameters: parameters))
+                return try await routes[index].handler(api, Call(request: request, parameters: parameters, caller: caller))
             } catch where error.code == .outcomeUnknown && routes[index].isIdempotent {
                 var problem = error
                 problem.retryable = true

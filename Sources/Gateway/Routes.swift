@@ -23,7 +23,9 @@ struct Route {
     var handler: Handler
 
     /// Whether a call may be repeated without harm when its outcome is unknown (RFC 9110 §9.2.2; an ack too).
-    var isIdempotent: Bool { method != .post && method != .patch || name.isSame(as: "ackMessages") || name.isSame(as: "setGroupID") }
+    var isIdempotent: Bool { method != .post && method != .patch || Route.repeatable.contains { name.isSame(as: $0) } }
+
+    private static let repeatable: [StaticString] = ["ackMessages", "setGroupID", "setStreamID", "deleteMessages", "trimStream"]
 
     init(_ method: Method, _ path: StaticString, _ access: Access, _ name: StaticString, _ handler: @escaping Handler) {
         self.method = method
@@ -43,9 +45,16 @@ extension Route {
         let recovery: StaticString = "/v1/streams/{stream}/groups/{group}/recovery"
         let consumer: StaticString = "/v1/streams/{stream}/groups/{group}/consumers/{consumer}"
         return [
+            Route(.get, "/v1/streams", .scope(.consume), "listStreams") { api, call async throws(Problem) in try await api.listStreams(call) },
+            Route(.get, "/v1/streams/{stream}", .scope(.consume), "showStream") { api, call async throws(Problem) in try await api.showStream(call) },
+            Route(.patch, "/v1/streams/{stream}", .scope(.admin), "setStreamID") { api, call async throws(Problem) in try await api.setStreamID(call) },
+            Route(.delete, "/v1/streams/{stream}", .scope(.admin), "deleteStream") { api, call async throws(Problem) in try await api.deleteStream(call) },
             Route(.post, stream, .scope(.publish), "addMessages") { api, call async throws(Problem) in try await api.addMessages(call) },
             Route(.get, stream, .scope(.consume), "listMessages") { api, call async throws(Problem) in try await api.listMessages(call) },
             Route(.get, message, .scope(.consume), "showMessage") { api, call async throws(Problem) in try await api.showMessage(call) },
+            Route(.delete, message, .scope(.admin), "deleteMessage") { api, call async throws(Problem) in try await api.deleteMessage(call) },
+            Route(.post, "/v1/streams/{stream}/delete", .scope(.admin), "deleteMessages") { api, call async throws(Problem) in try await api.deleteMessages(call) },
+            Route(.post, "/v1/streams/{stream}/trim", .scope(.admin), "trimStream") { api, call async throws(Problem) in try await api.trimStream(call) },
             Route(.get, groups, .scope(.consume), "listGroups") { api, call async throws(Problem) in try await api.listGroups(call) },
             Route(.put, group, .scope(.admin), "createGroup") { api, call async throws(Problem) in try await api.createGroup(call) },
             Route(.get, group, .scope(.consume), "showGroup") { api, call async throws(Problem) in try await api.showGroup(call) },

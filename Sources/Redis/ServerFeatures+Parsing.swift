@@ -2,7 +2,7 @@
 
 extension ServerFeatures {
     /// Commands that not every server has.
-    static let commandsOfInterest = ["XAUTOCLAIM", "XACKDEL", "XDELEX", "XNACK", "XCFGSET", "WAITAOF"]
+    static let commandsOfInterest = ["XAUTOCLAIM", "XDELEX", "XNACK", "XCFGSET", "WAITAOF"]
     /// Commands whose options differ from server to server.
     static let commandsWithOptions = [
         "XADD", "XTRIM", "XREADGROUP", "XSETID", "XGROUP|CREATE", "XGROUP|SETID", "XPENDING", "XAUTOCLAIM",

@@ -33,18 +33,6 @@ extension RedisCommand {
         return command
     }
 
-    /// XACKDEL (8.2).
-    public static func xackdel(
-        _ key: [UInt8], group: [UInt8], _ ids: [StreamID], references: StreamReferencePolicy? = nil
-    ) -> RedisCommand {
-        var command = RedisCommand("XACKDEL", effect: .write, reserving: 96 + key.count + group.count + 32 * ids.count)
-        command.appendKey(key)
-        command.append(group)
-        if let references { command.append(literal: references.token) }
-        command.append(ids: ids)
-        return command
-    }
-
     // MARK: Pending entries
 
     /// XPENDING, the summary.

@@ -107,10 +107,10 @@ extension RedisCommand {
 
     // MARK: Keys
 
-    /// SCAN for streams. `cursor` and `pattern` as Redis has them; `count` is what Redis looks at, not what comes.
-    public static func scanStreams(cursor: [UInt8], pattern: [UInt8]? = nil, count: Int? = nil) -> RedisCommand {
+    /// SCAN for streams. Cursor 0 begins; `pattern` is a glob; `count` is what Redis looks at, not what comes.
+    public static func scanStreams(cursor: UInt64, pattern: [UInt8]? = nil, count: Int? = nil) -> RedisCommand {
         var command = RedisCommand("SCAN", effect: .read)
-        command.append(cursor)
+        command.append("\(cursor)")
         if let pattern {
             command.append(literal: "MATCH")
             command.append(pattern)

@@ -77,7 +77,7 @@ public enum StreamReferencePolicy: Sendable {
     /// Only entries that every group has acknowledged are deleted.
     case acknowledged
 
-    var token: StaticString {
+    public var token: StaticString {
         switch self {
         case .keep: "KEEPREF"
         case .delete: "DELREF"

@@ -100,7 +100,7 @@ public struct WebhookLimits: Sendable {
     public var maxLookups = 8
     /// Connections kept open, busy or idle. Pinned: libcurl's default shrinks with the load.
     public var maxConnections = 1024
-    /// Easy handles kept for the next exchange (about 6 KB each).
+    /// Easy handles kept for the next exchange (about 6 KB each, and at most 32 KB of their last requests).
     public var maxSpareHandles = 128
     /// A reply's head, 1xx heads included; beyond it the reply is broken.
     public var maxHeadBytes = 64 * 1024

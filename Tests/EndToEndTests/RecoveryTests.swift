@@ -67,6 +67,17 @@ import Testing
         try waitUntil("it is noticed") { try rig.redis.run("KEYS", "sluice:*recovery*\(stream):g") == "*0\r\n" }
     }
 
+    @Test func `a stream takes the policies of its groups with it`() throws {
+        let stream = try rig.newGroup("deleted")
+        try rig.putPolicy(stream, #"{"max_idle_ms":60000}"#).expect(201)
+        let group = "/v1/streams/\(stream)/groups/g"
+        try waitUntil("it is known") { try rig.client.get(group).json["lease_ms"] == 60000 }
+        try rig.client.call("DELETE", "/v1/streams/\(stream)").expect(200)
+        try rig.client.put("\(group)?mkstream").expect(201)
+        #expect(try rig.client.get(rig.policyPath(stream)).code == "POLICY_NOT_FOUND")
+        try waitUntil("it is forgotten") { try rig.client.get(group).json["lease_ms"] == 45000 }
+    }
+
     // MARK: Reads
 
     @Test func `a read returns what was left idle, and what was delivered too often becomes a dead letter`() throws {

@@ -64,6 +64,35 @@ import Testing
         }
     }
 
+    @Test func `a deletion that was not answered may be repeated, and says so`() throws {
+        let rig = try newRig()
+        let stream = try rig.newGroup("unknown")
+        for number in 1...3 { try rig.redis.run("XADD", stream, "\(number)-0", "n", "1") }
+        #expect(try rig.read(stream, "c", "count=1").ids == ["1-0"])
+        let ids = #"{"ids":["1-0"]}"#
+        let calls: [(String, String, String?)] = [
+            ("POST", "/groups/g/ack?delete", ids), ("POST", "/delete", ids), ("POST", "/delete?ref=delete", ids), ("POST", "/delete?ref=acked", ids),
+            ("POST", "/trim?maxlen=1", nil), ("PATCH", "", #"{"last_id":"9-0"}"#), ("DELETE", "/messages/2-0", nil), ("DELETE", "", nil),
+        ]
+        for path in ["/delete?ref=acked", ""] {  // The scripts are loaded.
+            try rig.client.call(path.isEmpty ? "DELETE" : "POST", "/v1/streams/none\(path)", json: path.isEmpty ? nil : ids).expect(404)
+        }
+        rig.redis.freeze()
+        let pending = calls.map { method, path, body in
+            rig.client.begin(
+                method, "/v1/streams/\(stream)\(path)", body: body.map { Array($0.utf8) }, headers: body == nil ? [:] : ["Content-Type": "application/json"])
+        }
+        let list = rig.client.begin("GET", "/v1/streams")
+        for (reply, call) in zip(pending, calls) {
+            let reply = try reply.wait(atMost: .seconds(10))
+            #expect(reply.status == 504 && reply.code == "OUTCOME_UNKNOWN" && reply.json["retryable"] == true, "\(call): \(reply.text)")
+        }
+        expectUnavailable(try list.wait(atMost: .seconds(10)))
+        rig.redis.thaw()
+        try rig.waitUntilConnected()
+        try waitUntil("they are executed, after all") { try rig.client.get("/v1/streams/\(stream)").code == "STREAM_NOT_FOUND" }
+    }
+
     @Test func `a Redis that stands still is told in time, and what was in flight is unknown`() throws {
         let rig = try newRig()
         let stream = try rig.newGroup("still")

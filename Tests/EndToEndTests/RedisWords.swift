@@ -24,6 +24,11 @@ extension RedisServerProcess {
         try info("stats")["total_commands_processed"].flatMap { Int($0) } ?? -1
     }
 
+    /// Whether `command` takes `option`. (A server that can't tell, before 7.0, has none of those that tests ask for.)
+    func offers(_ command: String, _ option: String) throws -> Bool {
+        try run("COMMAND", "DOCS", command).contains(option)
+    }
+
     /// A connection of the test's own.
     func connect() throws -> ClientSocket {
         let socket = try ClientSocket(unixPath: "\(directory)/redis.sock")

@@ -88,6 +88,20 @@ import Testing
         #expect(replies.contains { $0.status == 200 } && replies.contains { $0.status != 200 })
     }
 
+    @Test func `a Redis that lets nobody tell of a nack has it taken all the same`() throws {
+        let rig = try Rig(redisOptions: ["--user", "default", "on", "nopass", "~*", "+@all", "resetchannels"])
+        let stream = try rig.newGroup("untold")
+        let id = try rig.add(1, to: stream)
+        #expect(try rig.read(stream, "c").ids == [id])
+        for _ in 0..<4 { #expect(try rig.read(stream, "d").ids == []) }  // Both loops have found nothing.
+        #expect(try rig.settle(stream, "c", #"{"nack":["\#(id)"]}"#).status == 200)
+        for _ in 0..<4 where try rig.holders(stream)["unowned"] == 1 { #expect(try rig.read(stream, "d").ids == [id]) }
+        #expect(try rig.holders(stream) == ["d": 1])
+        let reader = try rig.park(stream, "e")
+        #expect(try rig.client.call("DELETE", consumerPath(stream, "d")).expect(200).json["pending"] == 1)
+        #expect(try reader.wait(atMost: .seconds(5)).ids == [id])
+    }
+
     // MARK: Deleting
 
     @Test func `a consumer that keeps reading while it is deleted loses nothing`() throws {

@@ -81,7 +81,6 @@ struct CommandTests {
             (.xreadgroup(group: g, consumer: c, [(k, .new)], count: 1, noAck: true),
                 "XREADGROUP GROUP g c COUNT 1 NOACK STREAMS k >"),
             (.xack(k, group: g, [id]), "XACK k g 5-1"),
-            (.xackdel(k, group: g, [id], references: .acknowledged), "XACKDEL k g ACKED IDS 1 5-1"),
             (.xclaim(k, group: g, consumer: c, minimumIdle: .seconds(1), [id], options: claim),
                 "XCLAIM k g c 1000 5-1 TIME 0 RETRYCOUNT 3 JUSTID"),
             (.xautoclaim(k, group: g, consumer: c, minimumIdle: .zero, count: 4), "XAUTOCLAIM k g c 0 - COUNT 4"),
@@ -91,7 +90,7 @@ struct CommandTests {
                 "XGROUP CREATE k g $ MKSTREAM ENTRIESREAD 1"),
             (.xinfoStreamFull(k, count: 0), "XINFO STREAM k FULL COUNT 0"),
             (.xtrim(k, .init(.minimumID(id), approximate: false)), "XTRIM k MINID = 5-1"),
-            (.scanStreams(cursor: Array("0".utf8), pattern: Array("a*".utf8)), "SCAN 0 MATCH a* TYPE stream"),
+            (.scanStreams(cursor: .max, pattern: Array("a*".utf8)), "SCAN 18446744073709551615 MATCH a* TYPE stream"),
         ]
         for (command, words) in table { #expect(command.words == words) }
     }

@@ -1,4 +1,5 @@
-// What libcurl does unless it is told otherwise (SINKS.md §5): each of these fails where its cure is taken out.
+// What libcurl does unless it is told otherwise (SINKS.md §5): each of these fails where its cure is taken out. (Of the
+// timer, where the deadline is forgotten after an early call. libcurl 7.88.1 tells it anew after each; older ones don't.)
 
 import Glibc
 import Net

@@ -34,8 +34,6 @@ final class API {
     /// Commands that go out together at the end of the tick.
     var consumersToCreate: [RedisCommand] = []
     var isDraining = false
-    /// For calls that name further streams in their bodies; set by the server.
-    var gatekeeper: Gatekeeper?
     /// Starts work on this loop; set by the server.
     var startWork: (BackgroundWork) -> Void = { _ in }
     /// What all loops of the process have counted; set by the server.

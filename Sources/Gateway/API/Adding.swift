@@ -8,6 +8,7 @@ extension API {
     /// `POST /v1/streams/{s}/messages`
     func addMessages(_ call: Call) async throws(Problem) -> Response {
         let options = try AddOptions(call, limits)
+        if options.references != nil { try requireReferences("XADD") }
         if call.request.headerCount("idempotency-key") > 0 {
             throw .parameter("Idempotency-Key", "this version can't keep it; without it a repeated call adds again.")
         }
@@ -228,10 +229,12 @@ extension AddOptions {
     init(_ call: Call, _ limits: Limits) throws(Problem) {
         stream = try call.stream()
         guard call.request.hasQuery else { return }
-        let query = try call.query(["id", "maxlen", "minid", "approx", "limit", "nomkstream"])
+        let query = try call.query(["id", "maxlen", "minid", "approx", "limit", "nomkstream", "ref"])
         id = try query.bytes("id")?.addID("id")
         onlyIfExists = try query.flag("nomkstream") ?? false
         trim = try query.trim(approximateByDefault: true)
+        references = try query.references()
+        if references != nil && trim == nil { throw .parameter("ref", "goes with maxlen or minid: it says what trimming does to pending messages.") }
     }
 }
 

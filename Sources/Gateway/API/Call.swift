@@ -7,6 +7,7 @@ import Redis
 struct Call {
     let request: Request
     let parameters: PathParameters
+    var caller = Caller()
 
     /// Names longer than this are refused: a limit of ours, so that logs, nudges and URLs stay readable.
     static let nameLimit = 512

@@ -25,7 +25,13 @@ extension [UInt8] {
         let isExclusive = first == UInt8(ascii: "(")
         let text = isExclusive ? Array(dropFirst()) : self
         let id = try text.entryID(name)
-        if text.contains(UInt8(ascii: "-")) { return isExclusive ? .excluding(id) : .including(id) }
+        if text.contains(UInt8(ascii: "-")) {
+            // Redis takes no bound that excludes all there can be.
+            if isExclusive && id == (name == "start" ? .max : .zero) {
+                throw Problem(.invalidID, "\(name): \(quoted) excludes every ID there can be.")
+            }
+            return isExclusive ? .excluding(id) : .including(id)
+        }
         return isExclusive ? .excludingMillisecond(id.milliseconds) : .millisecond(id.milliseconds)
     }
 

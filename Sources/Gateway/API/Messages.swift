@@ -63,7 +63,7 @@ extension API {
         var entries = reply.elements
         guard entries.remaining == 1 else {
             try await requireStream(stream)
-            throw Problem(.messageNotFound, "The stream \(stream.bytes.quoted) has no message \(id).")
+            throw .messageNotFound(id, in: stream)
         }
         let body = newBody()
         MessageWriter(body: body, asPairs: asPairs).write(&entries)

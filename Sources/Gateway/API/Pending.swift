@@ -7,7 +7,9 @@ import Redis
 extension API {
     /// `POST /v1/streams/{s}/groups/{g}/ack`
     func ackMessages(_ call: Call) async throws(Problem) -> Response {
-        let query = try call.query(["id", "stats"], repeatable: ["id"])
+        let query = try call.query(["id", "stats", "delete", "ref"], repeatable: ["id"])
+        if try query.flag("delete") ?? false { return try await ackAndDelete(call, query) }
+        if query.contains("ref") { throw .parameter("ref", "goes with delete=true: acknowledging alone deletes nothing.") }
         let (stream, group) = (try call.stream(), try call.group())
         let wantsStats = try query.flag("stats") ?? false
         let ids = try await call.ids(query, limits)
@@ -24,7 +26,7 @@ extension API {
         return json(body)
     }
 
-    private func requireGroup(_ stream: StreamName, _ group: GroupName) async throws(Problem) {
+    func requireGroup(_ stream: StreamName, _ group: GroupName) async throws(Problem) {
         let groups = try await ask(.xinfoGroups(stream.bytes), stream, group)
         if GroupRow.find(group, in: groups) == nil { throw .groupNotFound(group, of: stream) }
     }

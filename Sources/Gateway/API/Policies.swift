@@ -10,7 +10,7 @@ extension API {
         _ = try call.query()
         let (stream, group) = (try call.stream(), try call.group())
         let policy = try RecoveryPolicy(try await call.jsonBody(limits), stream: stream)
-        try gatekeeper?.check(call.request, mayUse: policy.deadLetter)
+        try call.caller.require(policy.deadLetter.bytes)
         _ = try await ask(.xpending(stream.bytes, group: group.bytes), stream, group)  // Nothing is kept for a missing one.
         let type = try await ask(.type(policy.deadLetter.bytes), policy.deadLetter)
         guard type.matches("none") || type.matches("stream") else { throw .notAStream(policy.deadLetter) }

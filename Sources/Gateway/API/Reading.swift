@@ -25,9 +25,14 @@ extension API {
     /// A look on the caller's own account.
     private func readNow(_ read: GroupRead, orWait block: Block? = nil) async throws(Problem) -> Response {
         let body = openReply()
-        let batch: Batch
+        var batch: Batch
         do {
             batch = try await take(read, into: body)
+            // The word of a nack may still be on its way to us. Who waits will be told; who does not asks once more.
+            if batch.isEmpty, block == nil, read.takesUnowned, unowned.search(read.key, now: loop.now) == .nothing {
+                unowned.delayed(read.key)
+                batch = try await take(read, into: body)
+            }
         } catch {
             loop.buffers.give(body)
             throw await explain(error, read.stream, read.group)

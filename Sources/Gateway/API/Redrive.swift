@@ -15,18 +15,18 @@ extension API {
             let limit = try query.integer("limit", in: 1...limits.count) ?? limits.ids
             try await call.refuseBody()
             try await requireStream(dead)
-            await redriveAll(dead, limit: min(limit, limits.count), call.request, &results)
+            await redriveAll(dead, limit: min(limit, limits.count), call.caller, &results)
         } else {
             if query.contains("limit") { throw .parameter("limit", "goes with all=true; without it name the ids.") }
             let ids = try await call.redriveIDs(limits)
             try await requireStream(dead)
-            for id in ids { await redrive(id, of: dead, call.request, &results) }
+            for id in ids { await redrive(id, of: dead, call.caller, &results) }
         }
         return try results.response(self)
     }
 
     /// From the stream's beginning, until `limit` are back or as many were looked at and left as an answer can hold.
-    private func redriveAll(_ dead: StreamName, limit: Int, _ request: Request, _ results: inout RedriveResults) async {
+    private func redriveAll(_ dead: StreamName, limit: Int, _ caller: Caller, _ results: inout RedriveResults) async {
         var from = StreamBound.earliest
         while results.redriven < limit && results.count < limits.count && results.failure == nil {
             let reply: RedisReply
@@ -40,33 +40,33 @@ extension API {
             while results.redriven < limit, results.count < limits.count, results.failure == nil, entries.enterArray() == 2 {
                 guard let id = entries.takeBytes().flatMap({ StreamID($0) }) else { return }
                 from = .excluding(id)
-                await redrive(id, DeadLetter(&entries), of: dead, request, &results)
+                await redrive(id, DeadLetter(&entries), of: dead, caller, &results)
             }
         }
     }
 
-    private func redrive(_ id: StreamID, of dead: StreamName, _ request: Request, _ results: inout RedriveResults) async {
+    private func redrive(_ id: StreamID, of dead: StreamName, _ caller: Caller, _ results: inout RedriveResults) async {
         if let failure = results.failure { return results.append(id, failure.notTried) }
         do {
             let reply = try await store.send(.xrange(dead.bytes, from: .including(id), to: .including(id), count: 1))
             var entries = reply.elements
             guard entries.enterArray() == 2 else { return results.append(id, mode: "not_found") }
             entries.skip()
-            await redrive(id, DeadLetter(&entries), of: dead, request, &results)
+            await redrive(id, DeadLetter(&entries), of: dead, caller, &results)
         } catch {
             results.fail(await explain(error, dead), id)
         }
     }
 
     private func redrive(
-        _ id: StreamID, _ letter: DeadLetter, of dead: StreamName, _ request: Request, _ results: inout RedriveResults
+        _ id: StreamID, _ letter: DeadLetter, of dead: StreamName, _ caller: Caller, _ results: inout RedriveResults
     ) async {
         guard let stream = letter.stream, let group = letter.group, let original = letter.id, stream != dead else {
             return results.append(id, mode: "skipped", reason: "it is no dead letter")
         }
         guard letter.hasData else { return results.append(id, mode: "skipped", reason: "its data is null") }
         do throws(Problem) {
-            try gatekeeper?.check(request, mayUse: stream)
+            try caller.require(stream.bytes)
             let (mode, newID) = try await putBack(letter, stream, group, original, (dead, id))
             if mode == "gone" { return results.append(id, mode: "not_found") }
             metrics.values.redriven += 1

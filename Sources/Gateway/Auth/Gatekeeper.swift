@@ -25,31 +25,23 @@ struct Gatekeeper {
     }
 
     /// Refuses a call that may not be made. Every POST with a plain or empty body is a "simple request" that
-    /// any web page could send here: a page is not a caller.
-    func check(_ request: Request, _ access: Access, _ parameters: PathParameters) throws(Problem) {
+    /// any web page could send here: a page is not a caller. Streams that the path does not name are the handler's to
+    /// check, by what this returns.
+    func check(_ request: Request, _ access: Access, _ parameters: PathParameters) throws(Problem) -> Caller {
         if isLoopback { try checkHost(request) }
         try checkOrigin(request)
-        guard !tokens.isEmpty, access != .open else { return }
+        guard !tokens.isEmpty, access != .open else { return Caller() }
         let token = try authenticate(request)
-        guard case .scope(let scope) = access else { return }
+        let caller = Caller(token: token)
+        guard case .scope(let scope) = access else { return caller }
         guard token.scopes.contains(scope) else {
             throw Problem(.forbidden, "The token '\(token.name)' lacks the scope '\(scope.rawValue)'.")
         }
-        guard parameters.count > 0 else { return }
+        guard parameters.count > 0 else { return caller }
         let stream: [UInt8]
         do { stream = try percentDecode(parameters[0]) } catch { throw Problem(error) }
-        try check(token, stream)
-    }
-
-    /// For a stream that is not named in the path, of a call that was let in.
-    func check(_ request: Request, mayUse stream: StreamName) throws(Problem) {
-        if !tokens.isEmpty { try check(try authenticate(request), stream.bytes) }
-    }
-
-    private func check(_ token: Token, _ stream: [UInt8]) throws(Problem) {
-        guard token.streams.contains(where: { globMatches(Array($0.utf8), stream) }) else {
-            throw Problem(.forbidden, "The token '\(token.name)' is not for the stream \(stream.quoted).")
-        }
+        try caller.require(stream)
+        return caller
     }
 
     /// Against DNS rebinding: a page of another name that resolves to us.
@@ -86,6 +78,22 @@ struct Gatekeeper {
         for token in tokens where constantTimeEquals(token.digest, digest) { found = token }  // Every one is compared.
         guard let found else { throw Problem(.unauthenticated, "The token is not one of the configured.") }
         return found
+    }
+}
+
+/// Who makes a call, as far as a handler needs to know.
+struct Caller {
+    /// Nil where no token is asked for.
+    var token: Gatekeeper.Token?
+
+    func mayUse(_ stream: [UInt8]) -> Bool {
+        guard let token else { return true }
+        return token.streams.contains { globMatches(Array($0.utf8), stream) }
+    }
+
+    func require(_ stream: [UInt8]) throws(Problem) {
+        guard let token, !mayUse(stream) else { return }
+        throw Problem(.forbidden, "The token '\(token.name)' is not for the stream \(stream.quoted).")
     }
 }
 

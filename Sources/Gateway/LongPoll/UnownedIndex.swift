@@ -10,6 +10,9 @@ struct UnownedIndex {
     /// Groups remembered; past it everything is forgotten, which costs each group one look.
     static let limit = 100_000
 
+    /// False where Redis refuses to tell of nudges: then nothing is ever known.
+    var isTold = true
+
     private var quietUntil: [WaitKey: EventLoop.Instant?] = [:]
     private var generations = [UInt32](repeating: 0, count: 1024)
 
@@ -22,7 +25,7 @@ struct UnownedIndex {
     }
 
     func search(_ key: WaitKey, now: EventLoop.Instant) -> Search {
-        guard let until = quietUntil[key] else { return .everything }
+        guard isTold, let until = quietUntil[key] else { return .everything }
         return until.map { $0 <= now } ?? false ? .due : .nothing
     }
 

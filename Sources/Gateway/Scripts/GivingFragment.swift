@@ -33,9 +33,10 @@ enum GivingFragment {
         end
 
         -- Redis' own tracking tells nobody of an XCLAIM. `u`: look for what has no due time; `d`: only a due time is new.
+        -- An ACL that refuses the channel does not undo what was done: who can't be told looks each time.
         local function tell()
           local kind = given > 0 and 'u' or given_later > 0 and 'd'
-          if kind then redis.call('PUBLISH', 'sluice:nudge', kind .. #stream .. ':' .. stream .. group) end
+          if kind then redis.pcall('PUBLISH', 'sluice:nudge', kind .. #stream .. ':' .. stream .. group) end
         end
         """
 }
