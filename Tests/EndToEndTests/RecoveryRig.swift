@@ -29,6 +29,11 @@ extension Rig {
         return Set(ids)
     }
 
+    /// XLEN.
+    func length(_ stream: String) throws -> Int {
+        Int(try redis.run("XLEN", stream).dropFirst().prefix { $0.isNumber }) ?? -1
+    }
+
     func pendingCount(_ stream: String) throws -> Int {
         try client.get("/v1/streams/\(stream)/groups/g/pending").json["pending"].integer ?? -1
     }

@@ -179,24 +179,6 @@ import Testing
         #expect(try rig.pendingCount(stream) == 2499)
     }
 
-    @Test func `a read of a group without a policy costs Redis one command, and with a quiet one no more`() throws {
-        let stream = try rig.newGroup("cost")
-        func costOfReads() throws -> Int {
-            _ = try rig.read(stream, "c")  // Now it is known that nothing is unowned.
-            let before = try rig.redis.info("commandstats")["cmdstat_evalsha"] ?? ""
-            func calls(_ line: String) -> Int { Int(line.split(separator: ",").first?.split(separator: "=").last ?? "0") ?? 0 }
-            for _ in 0..<50 { _ = try rig.read(stream, "c") }
-            return calls(try rig.redis.info("commandstats")["cmdstat_evalsha"] ?? "") - calls(before)
-        }
-        _ = try costOfReads()
-        // Scripts of other tests run beside: only of a suite on its own this is 0.
-        let without = try costOfReads()
-        try rig.putPolicy(stream, #"{"max_idle_ms":60000}"#).expect(201)
-        try waitUntil("it is known") { try rig.client.get("/v1/streams/\(stream)/groups/g").json["lease_ms"] == 60000 }
-        let with = try costOfReads()
-        #expect(without < 50 && with < 50, "\(without), \(with)")
-    }
-
     // MARK: The worker
 
     @Test func `what was trimmed while it was pending is a dead letter without data`() throws {
