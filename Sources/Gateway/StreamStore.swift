@@ -3,29 +3,45 @@
 //
 // `RedisClient` is the real one. Waiting is a seam of its own: see `KeyWatch`.
 
+import Net
 import Redis
 
 protocol StreamStore: AnyObject {
     /// What the server offers; nil while it can't be reached.
     var features: ServerFeatures? { get }
 
-    /// An error reply is thrown. `late` takes an answer that comes when a failure was thrown already.
-    func send(_ command: RedisCommand, late: ((RedisReply) -> Void)?) async throws(RedisError) -> RedisReply
+    /// An error reply is thrown. `patience`: when the caller gives up, where that is before the deadline of every
+    /// command. `late` takes an answer that comes when a failure was thrown already.
+    func send(
+        _ command: RedisCommand, patience: EventLoop.Instant?, late: ((RedisReply) -> Void)?
+    ) async throws(RedisError) -> RedisReply
 
     /// Next to one another, answered in order. `tracked`: changes of the first one's keys will be told.
     func send(_ commands: [RedisCommand], tracked: Bool) async throws(RedisError) -> [Result<RedisReply, RedisError>]
 
     /// A call of `script`, which is loaded where it is missing.
     func evaluate(
-        _ script: RedisScript, _ call: RedisCommand, late: ((RedisReply) -> Void)?
+        _ script: RedisScript, _ call: RedisCommand, patience: EventLoop.Instant?, late: ((RedisReply) -> Void)?
     ) async throws(RedisError) -> RedisReply
 }
 
 extension StreamStore {
-    func send(_ command: RedisCommand) async throws(RedisError) -> RedisReply { try await send(command, late: nil) }
+    func send(_ command: RedisCommand) async throws(RedisError) -> RedisReply {
+        try await send(command, patience: nil, late: nil)
+    }
+
+    func send(_ command: RedisCommand, late: ((RedisReply) -> Void)?) async throws(RedisError) -> RedisReply {
+        try await send(command, patience: nil, late: late)
+    }
 
     func evaluate(_ script: RedisScript, _ call: RedisCommand) async throws(RedisError) -> RedisReply {
-        try await evaluate(script, call, late: nil)
+        try await evaluate(script, call, patience: nil, late: nil)
+    }
+
+    func evaluate(
+        _ script: RedisScript, _ call: RedisCommand, late: ((RedisReply) -> Void)?
+    ) async throws(RedisError) -> RedisReply {
+        try await evaluate(script, call, patience: nil, late: late)
     }
 }
 

@@ -33,6 +33,10 @@ extension HTTPConnection {
 
     public func flush() {
         isDirty = false
+        if asksBeforeWriting {
+            asksBeforeWriting = false
+            if isClientGone() { return breakOff() }
+        }
         while hasOutput {
             do throws(SystemError) {
                 switch try socket.write(output?.bytes, large?.bytes) {

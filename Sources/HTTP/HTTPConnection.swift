@@ -73,6 +73,8 @@ public final class HTTPConnection: Pollable, Flushable {
     var appended = 0
     var sent = 0
     var hooks: [(end: Int, call: () -> Void)] = []
+    /// What is written next must not go to a client that has left: the kernel is asked first.
+    var asksBeforeWriting = false
 
     // Time: one timer, moved only when it fires too early or would fire too late.
     var readDeadline: Duration? { didSet { if let readDeadline { arm(readDeadline) } } }
@@ -214,6 +216,8 @@ public final class HTTPConnection: Pollable, Flushable {
     private func replyLater(_ answer: Response) async -> Bool {
         var response = answer
         if closesAfterAnswer { response.closesConnection = true }
+        // While it was parked a client could leave unseen by us, and this reply would be taken for delivered.
+        if response.onLost != nil { asksBeforeWriting = true }
         let goesOn = await reply(response)
         counters.inFlight -= 1
         request.end()

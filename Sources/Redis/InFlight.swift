@@ -17,6 +17,8 @@ struct InFlight {
     var waiter: Waiter
     let effect: RedisCommand.Effect
     let deadline: Duration
+    /// When whoever waits gives up, where that is before the deadline.
+    let patience: Duration?
     let size: Int
     /// How many bytes the connection had been given when this command was whole. A command whose last
     /// byte never reached the kernel was not executed.

@@ -91,15 +91,20 @@ public final class RedisClient {
 
     /// Sends one command and waits for its answer. An error reply is thrown as `.reply`.
     ///
-    /// - Parameter late: takes the answer if it comes after the deadline, when this has thrown already. Not
-    ///   called where none comes because the connection broke.
+    /// - Parameters:
+    ///   - patience: when the caller gives up, in the loop's time, where that is before the deadline of every
+    ///     command. It is told so within 100 ms.
+    ///   - late: takes the answer if it comes when this has thrown already. Not called where none comes because
+    ///     the connection broke.
     public func send(
-        _ command: RedisCommand, late: ((RedisReply) -> Void)? = nil
+        _ command: RedisCommand, patience: Duration? = nil, late: ((RedisReply) -> Void)? = nil
     ) async throws(RedisError) -> RedisReply {
         let connection = try admit(count: 1, bytes: command.byteCount)
         let deadline = loop.now + limits.timeout
         let result = await withUnsafeContinuation { continuation in
-            connection.append(command, .caller(continuation), deadline: deadline, mayRepeat: command.effect == .read, late: late)
+            connection.append(
+                command, .caller(continuation), deadline: deadline, patience: patience, mayRepeat: command.effect == .read,
+                late: late)
         }
         return try result.get()
     }
@@ -126,18 +131,20 @@ public final class RedisClient {
     }
 
     /// Sends a call made by `script.call`; where the server does not have the script, loads it and calls
-    /// once more. `late` as for `send`.
+    /// once more. `patience` and `late` as for `send`.
     public func evaluate(
-        _ script: RedisScript, _ call: RedisCommand, late: ((RedisReply) -> Void)? = nil
+        _ script: RedisScript, _ call: RedisCommand, patience: Duration? = nil, late: ((RedisReply) -> Void)? = nil
     ) async throws(RedisError) -> RedisReply {
         do throws(RedisError) {
-            return try await send(call, late: late)
+            return try await send(call, patience: patience, late: late)
         } catch {
             guard error.code == .noScript else { throw error }
         }
-        // By SCRIPT LOAD, not EVAL: newer servers forget scripts that came by EVAL when there are many.
-        let results = try await send([script.load, call])
-        return try results[1].get()
+        // By SCRIPT LOAD, not EVAL: newer servers forget scripts that came by EVAL when there are many. It goes
+        // out ahead of the call; where it is refused, the call's own answer tells that the script is missing.
+        let load = script.load
+        try admit(count: 1, bytes: load.byteCount).append(load, .nobody, deadline: loop.now + limits.timeout)
+        return try await send(call, patience: patience, late: late)
     }
 
     /// The same, for keys and arguments at hand.

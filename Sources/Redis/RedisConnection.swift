@@ -37,6 +37,7 @@ final class RedisConnection: Pollable, Flushable {
     /// How many at the front of `inFlight` have had their deadline.
     private var expired = 0
     private var deadlineTimer: TimerID?
+    private var patienceTimer: TimerID?
     private var appended: UInt64 = 0
     private var sent: UInt64 = 0
 
@@ -79,7 +80,7 @@ final class RedisConnection: Pollable, Flushable {
     // MARK: Commands
 
     func append(
-        _ command: RedisCommand, _ waiter: Waiter, deadline: Duration, mayRepeat: Bool = false,
+        _ command: RedisCommand, _ waiter: Waiter, deadline: Duration, patience: Duration? = nil, mayRepeat: Bool = false,
         late: ((RedisReply) -> Void)? = nil
     ) {
         let output = self.output ?? loop.buffers.take()
@@ -94,9 +95,10 @@ final class RedisConnection: Pollable, Flushable {
         inFlightBytes += size
         inFlight.append(
             InFlight(
-                waiter: waiter, effect: command.effect, deadline: deadline, size: size, end: appended,
+                waiter: waiter, effect: command.effect, deadline: deadline, patience: patience, size: size, end: appended,
                 command: mayRepeat ? command : nil, late: late))
         if deadlineTimer == nil { scheduleDeadline(deadline) }
+        if patience != nil && patienceTimer == nil { schedulePatience() }
         flushSoon()
     }
 
@@ -234,18 +236,38 @@ final class RedisConnection: Pollable, Flushable {
     /// Deadlines stand in the order of sending: one timer, moved only when it fires, is enough.
     private func expire() {
         while expired < inFlight.count {
-            let entry = inFlight[expired]
-            guard entry.deadline <= loop.now else { return scheduleDeadline(entry.deadline) }
-            switch entry.waiter {
-            case .caller(let continuation): continuation.resume(returning: .failure(timedOut(entry.effect)))
-            case .batch(let batch, let index): batch.settle(index, .failure(timedOut(entry.effect)))
-            case .handshake, .ping, .nobody, .late:
-                expired += 1  // The attempt to connect and the signs of life have clocks of their own.
-                continue
-            }
-            inFlight[expired].waiter = entry.late.map { .late($0) } ?? .nobody
-            inFlight[expired].command = nil
+            let deadline = inFlight[expired].deadline
+            guard deadline <= loop.now else { return scheduleDeadline(deadline) }
+            giveUp(expired)
             expired += 1
+        }
+    }
+
+    /// Tells whoever waits that no answer came in time.
+    private func giveUp(_ place: Int) {
+        let entry = inFlight[place]
+        switch entry.waiter {
+        case .caller(let continuation): continuation.resume(returning: .failure(timedOut(entry.effect)))
+        case .batch(let batch, let index): batch.settle(index, .failure(timedOut(entry.effect)))
+        case .handshake, .ping, .nobody, .late: return  // The attempt to connect and the signs of life have clocks of their own.
+        }
+        inFlight[place].waiter = entry.late.map { .late($0) } ?? .nobody
+        inFlight[place].command = nil
+    }
+
+    /// Those whose patience ends before their deadline are looked for ten times a second while there are any: nearly
+    /// all are answered within a millisecond, and a timer each would cost more than that.
+    private static let patienceInterval = Duration.milliseconds(100)
+
+    private func schedulePatience() {
+        patienceTimer = loop.schedule(at: loop.now + RedisConnection.patienceInterval) { [unowned self] in
+            patienceTimer = nil
+            var areMore = false
+            for place in expired..<inFlight.count {
+                guard let end = inFlight[place].patience else { continue }
+                if end <= loop.now { giveUp(place) } else { areMore = true }
+            }
+            if areMore { schedulePatience() }
         }
     }
 
@@ -285,6 +307,8 @@ final class RedisConnection: Pollable, Flushable {
         socket = nil
         if let deadlineTimer { loop.cancel(deadlineTimer) }
         deadlineTimer = nil
+        if let patienceTimer { loop.cancel(patienceTimer) }
+        patienceTimer = nil
         if let output { loop.buffers.give(output) }
         output = nil
         inFlight = Ring()

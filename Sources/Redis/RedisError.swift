@@ -20,12 +20,20 @@ public enum RedisError: Error, Equatable, Sendable {
         case connectionLost(String)
         /// What the server sent is not RESP2, so the connection was given up.
         case protocolError(String)
-        /// No answer within `RedisLimits.timeout`.
+        /// No answer within `RedisLimits.timeout`, or the caller's patience.
         case timedOut
         /// Tracking was asked for, and this server does not offer it to us.
         case noTracking
         /// `close()` was called.
         case closed
+    }
+
+    /// No answer came in the time there was.
+    public var isTimeout: Bool {
+        switch self {
+        case .unavailable(.timedOut), .outcomeUnknown(_, .timedOut): true
+        default: false
+        }
     }
 
     /// From an error reply's line, e.g. `WRONGTYPE Operation against a key …`.

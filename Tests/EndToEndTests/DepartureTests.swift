@@ -35,27 +35,34 @@ import Testing
 
     @Test(arguments: Way.allCases) func `a client that leaves in the same moment as its message strands none`(way: Way) throws {
         let stream = try rig.newGroup("race")
+        var stranded = 0
         for number in 0..<20 {
             let socket = try ClientSocket(port: rig.port)
             try socket.request("POST", rig.readPath(stream, "gone", "block_ms=0"))
             try rig.waitUntilParked(1)
             let add = rig.client.begin("POST", "/v1/streams/\(stream)/messages", body: Array("n=\(number)".utf8))
-            try leave(socket, way)
+            // To the gateway a shutdown of both directions is what a close is; here it can be told what came before.
+            if way == .fin { socket.finishBoth() } else { try leave(socket, way) }
             let id = try add.wait().expect(201).json["id"].string ?? ""
             try rig.waitUntilParked(0)
-            // It was never read, or was handed back; or the reply was the kernel's before the end was seen. Then
-            // nobody can know whether the client has read it, and it stays pending, for others to claim. A client
-            // that has only closed its own half must have it then.
-            let canStillRead = way == .halfClosed || way == .finWithUnreadBytes
+            // It was never read, or was handed back; or the reply was the kernel's before the end was seen, and it
+            // stays pending. A client that has only closed its own half must have it then; one that has closed both
+            // too, but for an end that comes between the gateway's last look at the socket and its write.
             var message = JSON.null
             try waitUntil("somebody has the message") {
-                if try rig.pending(stream)[id]?.consumer == "gone", try canStillRead ? socket.replyIsThere(id) : true { return true }
+                if try rig.pending(stream)[id]?.consumer == "gone" {
+                    if way == .reset { return true }  // What it had got went with it, and nobody can tell.
+                    let hasReply = try socket.replyIsThere(id)
+                    if !hasReply && way == .fin { stranded += 1 }
+                    if hasReply || way == .fin { return true }
+                }
                 message = try rig.read(stream, "here").json["messages"][0]
                 return message["id"].string == id
             }
             guard message != nil, message["delivery_count"] != 1 else { continue }
             #expect(message["delivery_count"] == 2 && message["consumer"] == "unowned")
         }
+        #expect(stranded <= 1)
     }
 
     @Test func `what was read for a client that has left goes to the next waiter, who is told so`() throws {

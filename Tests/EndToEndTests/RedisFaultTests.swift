@@ -129,9 +129,27 @@ import Testing
         rig.redis.freeze()
         let begin = ContinuousClock.now
         let reply = try reader.wait(atMost: .seconds(15))
-        #expect(reply.status == 200 && reply.json == ["messages": []])
+        #expect(reply.status == 200 && reply.json == (options.isEmpty ? ["messages": []] : ["messages": [], "group": nil]))
         #expect(ContinuousClock.now - begin < .milliseconds(3500))
         rig.redis.thaw()
+    }
+
+    @Test(arguments: ["", "&stats"])
+    func `a read whose own look finds Redis standing still ends in time, and what it misses becomes unowned`(options: String) throws {
+        let rig = try Rig(["--redis-timeout-ms", "20000"])
+        let stream = try rig.newGroup("look")
+        #expect(try rig.read(stream, "c").ids == [])  // The script is there, if it is one.
+        try rig.add(1, to: stream)
+        rig.redis.freeze()
+        let begin = ContinuousClock.now
+        let reply = try rig.read(stream, "c", "block_ms=500" + options)
+        #expect(reply.status == 200 && reply.headers["sluice-block-ms"] == "500")
+        #expect(reply.json == (options.isEmpty ? ["messages": []] : ["messages": [], "group": nil]))
+        #expect(ContinuousClock.now - begin < .milliseconds(2500))
+        rig.redis.thaw()
+        try waitUntil("it was handed back") { try rig.pending(stream).values.map(\.consumer) == ["unowned"] }
+        let next = try rig.read(stream, "d", "block_ms=5000")
+        #expect(next.numbers == ["1"] && next.json["messages"][0]["delivery_count"] == 2)
     }
 
     @Test func `what Redis gives for a parked read after the deadline becomes unowned, and reaches somebody`() throws {

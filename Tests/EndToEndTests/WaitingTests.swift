@@ -104,7 +104,6 @@ import Testing
         let stream = try rig.newGroup("burst")
         let waiters = try (0..<40).map { number in try rig.park(stream, "c\(number)", "block_ms=0&count=1", asNumber: number + 1) }
         let looks = try rig.metric("sluice_looks_total")
-        // All at once: of messages that trickle in, each may cost a look of its own besides.
         let burst = "for n = 0, 19 do redis.call('XADD', KEYS[1], '*', 'n', n) end"
         try rig.redis.run("EVAL", burst, "1", stream)
         try rig.waitUntilParked(20)
@@ -114,6 +113,17 @@ import Testing
         for number in 20..<40 { try rig.add(number, to: stream) }
         let numbers = try waiters.flatMap { try $0.wait().numbers.compactMap { Int($0) } }
         #expect(numbers.sorted() == Array(0..<40), "each message reached one waiter")
+    }
+
+    @Test func `messages that trickle in cost no more`() throws {
+        let stream = try rig.newGroup("trickle")
+        let waiters = try (0..<20).map { number in try rig.park(stream, "c\(number)", "block_ms=0&count=1", asNumber: number + 1) }
+        let looks = try rig.metric("sluice_looks_total")
+        for number in 0..<20 { try rig.add(number, to: stream) }
+        let numbers = try waiters.flatMap { try $0.wait().numbers.compactMap { Int($0) } }
+        #expect(numbers.sorted() == Array(0..<20))
+        // The slow tick may have looked as well meanwhile, once a second.
+        #expect(try rig.metric("sluice_looks_total") - looks <= 2 * 20 + 1 + 3)
     }
 
     // MARK: Rule 3: fair
@@ -183,6 +193,19 @@ import Testing
         #expect(reply.json["messages"][0]["consumer"] == "crashed")
         #expect(reply.json["messages"][0]["delivery_count"] == 2)
         #expect(took > .milliseconds(1000) && took < .milliseconds(2600))
+    }
+
+    @Test func `an idle message is found behind any number of busy ones, by a read and by a wait`() throws {
+        let stream = try rig.newGroup("behind")
+        try rig.redis.run("EVAL", "for n = 1, 2500 do redis.call('XADD', KEYS[1], n .. '-0', 'n', n) end", "1", stream)
+        #expect(try rig.read(stream, "busy", "count=2500&noack=false").ids.count == 2500)
+        try rig.redis.run("XCLAIM", stream, "g", "crashed", "0", "2400-0", "IDLE", "60000", "JUSTID")
+        #expect(try rig.read(stream, "c", "claim_min_idle_ms=30000").ids == ["2400-0"])
+        let pending = try rig.park(stream, "c", "block_ms=0&claim_min_idle_ms=30000")
+        let begin = ContinuousClock.now
+        try rig.redis.run("XCLAIM", stream, "g", "crashed", "0", "2499-0", "IDLE", "60000", "JUSTID")
+        #expect(try pending.wait(atMost: .seconds(5)).ids == ["2499-0"])
+        #expect(ContinuousClock.now - begin < .milliseconds(2000))
     }
 
     @Test func `unowned messages come before new ones, unless they are not wanted`() throws {

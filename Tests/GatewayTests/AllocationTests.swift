@@ -106,7 +106,9 @@ private final class ParrotStore: StreamStore {
         reply = kept
     }
 
-    func send(_ command: RedisCommand, late: ((RedisReply) -> Void)?) async throws(RedisError) -> RedisReply {
+    func send(
+        _ command: RedisCommand, patience: Duration?, late: ((RedisReply) -> Void)?
+    ) async throws(RedisError) -> RedisReply {
         guard let reply else { throw .unavailable(.timedOut) }
         return reply
     }
@@ -116,7 +118,7 @@ private final class ParrotStore: StreamStore {
     }
 
     func evaluate(
-        _ script: RedisScript, _ call: RedisCommand, late: ((RedisReply) -> Void)?
+        _ script: RedisScript, _ call: RedisCommand, patience: Duration?, late: ((RedisReply) -> Void)?
     ) async throws(RedisError) -> RedisReply {
         throw .unavailable(.timedOut)
     }

@@ -111,4 +111,21 @@ struct RestTests {
         harness.loop.runUntilIdle()
         #expect(isLost)
     }
+
+    @Test(arguments: [true, false])
+    func `a later reply is not written to a client that left after it was answered`(_ byHalfClosing: Bool) throws {
+        let promise = Promise()
+        let harness = try Harness { _ in Response(body: .later(promise)) }
+        harness.send(ask)
+        var isLost = false
+        var response = Response(body: .bytes(buffer("hello")))
+        response.onLost = { isLost = true }
+        promise.client?.answer(response)
+        // The kernel has its end before the reply, and the loop has heard of neither.
+        if byHalfClosing { harness.finishSending() } else { harness.client = nil }
+        harness.loop.runUntilIdle()
+        #expect(isLost && harness.receive().isEmpty)
+        harness.advance(by: .seconds(3))
+        #expect(harness.isOver)
+    }
 }

@@ -62,6 +62,46 @@ struct ScriptedTests {
         rig.close()
     }
 
+    @Test func `a script that had to be loaded keeps who takes its late answer, and a caller's patience ends before the deadline`() throws {
+        var limits = ClientTests.limits()
+        limits.timeout = .seconds(60)
+        let script = RedisScript("return 1")
+        var (calls, connection) = (0, 0)
+        let (rig, server) = try ScriptedTests.rig(limits) { words, index in
+            switch words[0] {
+            case "EVALSHA":
+                calls += 1
+                connection = index
+                return calls == 1 ? .reply("-NOSCRIPT no such script\r\n") : .silence
+            case "SCRIPT": return .reply("+digest\r\n")
+            default: return .usual
+            }
+        }
+        try #require(rig.connect())
+        let late = Late()
+        rig.begin { rig in
+            do throws(RedisError) {
+                let patience = rig.loop.now + .milliseconds(10)
+                let reply = try await rig.client.evaluate(
+                    script, script.call(keyCount: 0, effect: .consume), patience: patience, late: { late.text = $0.text })
+                Issue.record("\(reply)")
+            } catch {
+                late.error = error
+            }
+        }
+        #expect(rig.wait { _ in late.error != nil })
+        #expect(late.error == .outcomeUnknown(.consume, .timedOut) && late.error?.isTimeout == true)
+        #expect(late.text == nil)
+        server.say("+better late\r\n", on: connection)
+        #expect(rig.wait { _ in late.text == "better late" })
+        rig.close()
+    }
+
+    private final class Late: @unchecked Sendable {
+        var text: String?
+        var error: RedisError?
+    }
+
     @Test func `a server that turns us away is quoted`() throws {
         let (rig, server) = try ScriptedTests.rig { words, _ in
             words[0] == "CLIENT" ? .reply("-ERR max number of clients reached\r\n") : .hangUp

@@ -72,6 +72,9 @@ package final class ClientSocket {
     /// FIN: nothing more will be sent; replies are still taken.
     package func finishSending() { shutdown(descriptor, Int32(SHUT_WR)) }
 
+    /// The kernel treats what comes from now on as after a close; what came before can still be told.
+    package func finishBoth() { shutdown(descriptor, Int32(SHUT_RDWR)) }
+
     package func close() {
         guard !isClosed else { return }
         isClosed = true

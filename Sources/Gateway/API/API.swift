@@ -55,9 +55,11 @@ final class API {
 
 extension API {
     /// Sends a command about a stream; failures become problems that name it.
-    func ask(_ command: RedisCommand, _ stream: StreamName, _ group: GroupName? = nil) async throws(Problem) -> RedisReply {
+    func ask(
+        _ command: RedisCommand, _ stream: StreamName, _ group: GroupName? = nil, patience: EventLoop.Instant? = nil
+    ) async throws(Problem) -> RedisReply {
         do {
-            return try await store.send(command)
+            return try await store.send(command, patience: patience, late: nil)
         } catch {
             throw await explain(error, stream, group)
         }

@@ -25,16 +25,18 @@ extension API {
     /// A look on the caller's own account.
     private func readNow(_ read: GroupRead, orWait block: Block? = nil) async throws(Problem) -> Response {
         let body = openReply()
+        let lateness = Lateness(ofOwnLook: block, from: loop.now, redisTimeout: limits.redisTimeout)
         var batch: Batch
         do {
-            batch = try await take(read, into: body)
+            batch = try await take(read, lateness, into: body)
             // The word of a nack may still be on its way to us. Who waits will be told; who does not asks once more.
             if batch.isEmpty, block == nil, read.takesUnowned, unowned.search(read.key, now: loop.now) == .nothing {
                 unowned.delayed(read.key)
-                batch = try await take(read, into: body)
+                batch = try await take(read, lateness, into: body)
             }
         } catch {
             loop.buffers.give(body)
+            if error.isTimeout, lateness.handsBack { return answer(to: .group(read), openReply(), block) }
             throw await explain(error, read.stream, read.group)
         }
         if batch.isEmpty {
@@ -44,13 +46,7 @@ extension API {
                 return try ParkedCall(.group(read), block, self, afterLook: true).response
             }
         }
-        var stats: ByteBuffer?
-        do throws(Problem) {
-            if read.wantsStats { stats = try await self.stats(read.stream, read.group) }
-        } catch {
-            handBack(read, batch)  // The caller gets none of it.
-            throw error
-        }
+        let stats = read.wantsStats ? await stats(read.stream, read.group) : nil
         var response = answer(to: .group(read), body, read.position == .new ? read.block : nil, stats)
         if !batch.isEmpty, !read.noAck { response.onLost = { [self] in handBack(read, batch) } }
         return response
@@ -71,16 +67,27 @@ extension API {
         _ = try? await store.send(commands, tracked: false)
     }
 
-    /// `,"group":{"lag":n|null,"pending":n}`, in a buffer of its own.
-    func stats(_ stream: StreamName, _ group: GroupName) async throws(Problem) -> ByteBuffer {
+    /// How long messages, or the answer that there are none, wait for the group's numbers.
+    static let statsTime = Duration.milliseconds(250)
+
+    /// `,"group":{"lag":n|null,"pending":n}`, or null where Redis does not tell in time, in a buffer of its own.
+    func stats(_ stream: StreamName, _ group: GroupName) async -> ByteBuffer {
         let body = newBody()
-        try await appendStats(stream, group, to: body)
+        do {
+            try await appendStats(stream, group, patience: loop.now + API.statsTime, to: body)
+        } catch {
+            body.append(literal: API.unknownStats)  // Nothing is lost for their sake.
+        }
         return body
     }
 
+    static let unknownStats: StaticString = ",\"group\":null"
+
     /// The same, at the end of `body`.
-    func appendStats(_ stream: StreamName, _ group: GroupName, to body: ByteBuffer) async throws(Problem) {
-        let groups = try await ask(.xinfoGroups(stream.bytes), stream, group)
+    func appendStats(
+        _ stream: StreamName, _ group: GroupName, patience: EventLoop.Instant? = nil, to body: ByteBuffer
+    ) async throws(Problem) {
+        let groups = try await ask(.xinfoGroups(stream.bytes), stream, group, patience: patience)
         try writeStats(group, of: stream, groups.elements, to: body)
     }
 

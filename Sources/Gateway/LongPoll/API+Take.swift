@@ -14,17 +14,16 @@ extension API {
 
     /// Takes up to `read.count` messages and appends them to `body`, separated by commas.
     ///
-    /// What Redis gives for a parked request after the deadline becomes unowned: the look has failed, and
-    /// nobody is told of it. (Who reads on his own account is told that he may have pending messages.)
-    func take(_ read: GroupRead, isParked: Bool = false, into body: ByteBuffer) async throws(RedisError) -> Batch {
+    /// What Redis gives too late for a caller who is told nothing of it becomes unowned: see `Lateness`.
+    func take(_ read: GroupRead, _ lateness: Lateness, into body: ByteBuffer) async throws(RedisError) -> Batch {
         let start = body.count
         var batch = Batch()
         var slice = min(read.count, limits.readSlice)
         let claim = claim(of: read)
         if claim.minIdle != nil || read.takesUnowned && unowned.mayHave(read.key, now: loop.now) {
-            try await takeByScript(read, claim, slice, from: claim.from, isParked: isParked, into: body, &batch)
+            try await takeByScript(read, claim, slice, from: "-", lateness, into: body, &batch)
         } else {
-            try await takeNew(read, slice, isParked: isParked, into: body, &batch)
+            try await takeNew(read, slice, lateness, into: body, &batch)
             // Its queue at home may be a new one, which knows of no due time.
             if read.takesUnowned { batch.unownedDue = unowned.due(read.key) }
         }
@@ -34,9 +33,9 @@ extension API {
             let before = batch
             do {
                 if let cursor = batch.cursor {
-                    try await takeByScript(read, claim, min(slice, limits.readSlice), from: cursor, isParked: isParked, into: body, &batch)
+                    try await takeByScript(read, claim, min(slice, limits.readSlice), from: cursor, lateness, into: body, &batch)
                 } else {
-                    try await takeNew(read, slice, isParked: isParked, into: body, &batch)
+                    try await takeNew(read, slice, lateness, into: body, &batch)
                 }
             } catch {
                 batch = before  // What we have is answered; the next read meets the failure itself.
@@ -57,24 +56,23 @@ extension API {
         var policy: RecoveryPolicy?
         /// Nobody asked for it by name.
         var isByPolicy = false
-        var from = "-"
     }
 
     private func claim(of read: GroupRead) -> IdleClaim {
         guard read.position == .new, let policy = recovery.index.policy(read.key) else { return IdleClaim(minIdle: read.claimMinIdle) }
         if let wish = read.claimMinIdle { return IdleClaim(minIdle: min(wish, policy.maxIdle), policy: policy) }
         guard !read.noAck, recovery.index.mayHaveIdle(read.key, now: loop.now) else { return IdleClaim(policy: policy) }
-        return IdleClaim(minIdle: policy.maxIdle, policy: policy, isByPolicy: true, from: recovery.index.cursor(read.key))
+        return IdleClaim(minIdle: policy.maxIdle, policy: policy, isByPolicy: true)
     }
 
     private func takeNew(
-        _ read: GroupRead, _ count: Int, isParked: Bool, into body: ByteBuffer, _ batch: inout Batch
+        _ read: GroupRead, _ count: Int, _ lateness: Lateness, into body: ByteBuffer, _ batch: inout Batch
     ) async throws(RedisError) {
         let reply = try await store.send(
             .xreadgroup(
                 group: read.group.bytes, consumer: read.consumer.bytes, [(read.stream.bytes, read.position)],
                 count: count, noAck: read.noAck),
-            late: isParked ? { [self] reply in handBack(read, late: .read(reply)) } : nil)
+            patience: lateness.patience, late: lateness.handsBack ? { [self] reply in handBack(read, late: .read(reply)) } : nil)
         guard var entries = reply.entriesOfOnlyStream, entries.remaining > 0 else { return batch.isFull = false }
         batch.isFull = entries.remaining >= count
         batch.slices.append(.read(reply))
@@ -84,7 +82,7 @@ extension API {
     /// Several calls where there are more unowned messages than one looks at. Messages that came by then are answered
     /// even if a later call fails.
     private func takeByScript(
-        _ read: GroupRead, _ claim: IdleClaim, _ count: Int, from cursor: String, isParked: Bool, into body: ByteBuffer, _ batch: inout Batch
+        _ read: GroupRead, _ claim: IdleClaim, _ count: Int, from cursor: String, _ lateness: Lateness, into body: ByteBuffer, _ batch: inout Batch
     ) async throws(RedisError) {
         let (generation, before) = (unowned.generation(read.key), batch.count)
         var search = read.takesUnowned ? unowned.search(read.key, now: loop.now) : .nothing
@@ -98,7 +96,8 @@ extension API {
             let reply: RedisReply
             do {
                 reply = try await store.evaluate(
-                    TakeScript.script, call, late: isParked ? { [self] reply in handBack(read, late: .taken(reply)) } : nil)
+                    TakeScript.script, call, patience: lateness.patience,
+                    late: lateness.handsBack ? { [self] reply in handBack(read, late: .taken(reply)) } : nil)
             } catch {
                 if batch.count == before { throw error }
                 return batch.isFull = false
@@ -120,8 +119,7 @@ extension API {
             }
             if read.claimMinIdle != nil { batch.claimDue = nextClaim(batch, parts.idle) }
             if claim.isByPolicy && parts.cursor.isEmpty && parts.rest.isEmpty {
-                recovery.index.looked(
-                    read.key, left: parts.idle < 0 ? nil : .milliseconds(parts.idle), rest: parts.seen, now: loop.now)
+                recovery.index.looked(read.key, left: parts.idle < 0 ? nil : .milliseconds(parts.idle), now: loop.now)
             }
             rest = parts.rest
             if !rest.isEmpty { search = .everything }
@@ -180,7 +178,7 @@ extension API {
     private func look(_ call: ParkedCall, _ read: GroupRead, into body: ByteBuffer) async {
         let batch: Batch
         do {
-            batch = try await take(read, isParked: true, into: body)
+            batch = try await take(read, .ofParked, into: body)
         } catch {
             loop.buffers.give(body)
             return await failed(call, read, error)
@@ -194,7 +192,7 @@ extension API {
         }
         // Its home goes on with the next waiter, whatever this one still asks for.
         longPoll.report(call.waiter, look)
-        let stats = read.wantsStats ? try? await self.stats(read.stream, read.group) : nil  // Nothing is lost for their sake.
+        let stats = read.wantsStats ? await stats(read.stream, read.group) : nil
         if call.found(body, stats, onLost: read.noAck ? nil : { [self] in handBack(read, batch) }) { return }
         loop.buffers.give(body)
         handBack(read, batch)
@@ -202,7 +200,11 @@ extension API {
 
     private func failed(_ call: ParkedCall, _ read: GroupRead, _ error: RedisError) async {
         guard error.code == .noGroup || error.code == .wrongType else {
-            // Redis is away: parked readers stay parked (API.md §4, rule 5).
+            // Redis is away: parked readers stay parked (API.md §4, rule 5). Where the connection broke in the middle of
+            // the look, what Redis gave nevertheless stays with the consumer until it is claimed. It can't be handed
+            // back exactly: another client may read under the same name, here or at another gateway, and nothing in
+            // the pending list tells what it was given from what was lost. Only a note written by Redis itself
+            // with each look could, a second write for every message, to shorten the rare wait for a lease.
             call.lookedInVain()
             return longPoll.report(call.waiter, WaitHome.Look(result: .failed))
         }
@@ -239,7 +241,7 @@ extension API {
     /// A parked call whose time is up, and which wants the group's numbers with its empty answer.
     func answerEmpty(_ id: WaiterID) async {
         guard let call = longPoll.waiter(id)?.owner as? ParkedCall, case .group(let read) = call.read else { return }
-        call.answerEmpty(try? await stats(read.stream, read.group))  // Without them it is still an answer.
+        call.answerEmpty(await stats(read.stream, read.group))
     }
 
     /// The messages become unowned, and the next waiter gets them.
@@ -276,6 +278,8 @@ extension API {
         if let stats {
             body.append(stats.bytes)
             loop.buffers.give(stats)
+        } else if read.wantsStats {
+            body.append(literal: API.unknownStats)
         }
         body.append(UInt8(ascii: "}"))
         var response = json(body)

@@ -49,6 +49,32 @@ enum Block: Equatable {
     }
 }
 
+/// What becomes of messages that Redis gives when their reader no longer waits for them.
+struct Lateness {
+    /// When the reader gives up, where that is before Redis' deadline.
+    var patience: EventLoop.Instant?
+    /// They become unowned: the reader is told nothing of them.
+    var handsBack: Bool
+
+    /// A parked reader has a clock of its own, and outlives a look that failed.
+    static let ofParked = Lateness(patience: nil, handsBack: true)
+
+    /// Of a look on the caller's own account. One who waits for less than Redis has time gets the empty answer that
+    /// was asked for, in time; any other is told that there may be pending messages under its name.
+    init(ofOwnLook block: Block?, from now: EventLoop.Instant, redisTimeout: Duration) {
+        if case .upTo(let time)? = block, time + Lateness.grace < redisTimeout { patience = now + time + Lateness.grace }
+        handsBack = patience != nil
+    }
+
+    /// A Redis that is merely slow is waited for a little: what it gave need not be delivered twice.
+    private static let grace = Duration.milliseconds(100)
+
+    private init(patience: EventLoop.Instant?, handsBack: Bool) {
+        self.patience = patience
+        self.handsBack = handsBack
+    }
+}
+
 /// What one look got: the messages are in the reply's body already; this is what else is known of them.
 struct Batch {
     /// A reply of Redis with messages in it.
@@ -101,12 +127,11 @@ extension RedisReply {
     }
 
     /// The parts of `TakeScript`'s reply.
-    var takenParts: (taken: RedisCursor, fresh: RedisCursor, due: Int64, idle: Int64, cursor: String, rest: String, seen: String)? {
+    var takenParts: (taken: RedisCursor, fresh: RedisCursor, due: Int64, idle: Int64, cursor: String, rest: String)? {
         var parts = elements
-        guard parts.remaining == 7, let taken = parts.takeArray(), let fresh = parts.takeArray(),
-            let due = parts.takeInteger(), let idle = parts.takeInteger(), let cursor = parts.takeText(), let rest = parts.takeText(),
-            let seen = parts.takeText()
+        guard parts.remaining == 6, let taken = parts.takeArray(), let fresh = parts.takeArray(),
+            let due = parts.takeInteger(), let idle = parts.takeInteger(), let cursor = parts.takeText(), let rest = parts.takeText()
         else { return nil }
-        return (taken, fresh, due, idle, cursor, rest, seen)
+        return (taken, fresh, due, idle, cursor, rest)
     }
 }

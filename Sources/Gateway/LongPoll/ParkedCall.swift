@@ -43,10 +43,6 @@ final class ParkedCall: LaterResponse, WaiterOwner {
         case closing
     }
 
-    /// How long an answer whose time has come waits for the group's numbers: a Redis that stands still must not
-    /// keep its client.
-    private static let statsTime = Duration.milliseconds(250)
-
     /// Makes it the reply to its request; set by the responder that let the call in.
     var complete: (Result<Response, Problem>) -> Response = { _ in preconditionFailure("Not let in yet.") }
     var read: ParkedRead
@@ -92,7 +88,7 @@ final class ParkedCall: LaterResponse, WaiterOwner {
         case .expired, .draining:
             guard read.wantsStats, state != .closing else { return answerEmpty() }
             state = .closing
-            api.longPoll.grant(waiter, ParkedCall.statsTime)
+            api.longPoll.grant(waiter, API.statsTime)
             api.startWork(.answerEmpty(waiter.id))
         case .gone:
             leave()

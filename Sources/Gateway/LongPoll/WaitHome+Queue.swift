@@ -21,7 +21,10 @@ extension WaitHome {
         var isClaiming = false
         var batchCameFull = true
         var batchCameEmpty = true
+        /// How many waiters the next batch has; after it began, how many it has.
         var width = 1
+        /// Looks that found something since the last batch that did not come back full.
+        var found = 0
         var emptyLooks = 0
         var notBefore = Instant.zero
         var unownedDue: Instant?
@@ -54,6 +57,12 @@ extension WaitHome.Queue {
             claimDue = claimDue.map { min($0, firstClaim) } ?? firstClaim
         }
         claimants.append(waiter, threshold: threshold)
+    }
+
+    /// The next batch starts small again.
+    mutating func endRun() {
+        width = 1
+        found = 0
     }
 
     /// Somebody has to look; without a group, everybody has.

@@ -9,8 +9,10 @@
 //   is under way outlives that look.
 // - A look is the head waiter's own read. A newcomer queues up and the head looks for it: one look
 //   serves any number of newcomers, and nobody jumps the queue.
-// - One batch of looks per group at a time, of 1, 2, 4, … waiters while they come back full: n messages
-//   cost at most 2n + 1 looks.
+// - One batch of looks per group at a time, of 1, 1, 1, 2, 4, 8, … waiters while they come back full: never more
+//   than this run of full batches has found, less one. So n messages cost at most 2n + 1 looks however they
+//   arrive: those that come back empty at a run's end, and the one that a late invalidation adds, are no more
+//   than the run has found.
 // - A queue goes with its last waiter. What Redis then still tracks costs one stray invalidation.
 
 struct WaitHome {
@@ -154,7 +156,7 @@ struct WaitHome {
                 queue.doubt()
                 queue.batchCameFull = false
             }
-            if queue.looking.isEmpty && !queue.batchCameFull { queue.width = 1 }
+            if queue.looking.isEmpty && !queue.batchCameFull { queue.endRun() }
         }
     }
 
@@ -172,6 +174,7 @@ struct WaitHome {
             switch look.result {
             case .found(let full):
                 queue.remove(waiter)
+                queue.found += 1
                 queue.emptyLooks = 0
                 queue.batchCameEmpty = false
                 if !full { queue.batchCameFull = false }
@@ -195,9 +198,10 @@ struct WaitHome {
             if queue.batchCameFull && key.group != nil {
                 queue.doubt()  // More may be there.
                 queue.needsClaim = queue.isClaiming
-                queue.width *= 2
+                // Not twice what was wished for: then a lone waiter's full looks would add up.
+                queue.width = max(1, min(queue.width * 2, queue.found - 1))
             } else {
-                queue.width = 1
+                queue.endRun()
             }
         }
     }
@@ -213,7 +217,7 @@ struct WaitHome {
         change(key) { queue in
             for waiter in ended { queue.remove(waiter) }
             queue.looking = []
-            queue.width = 1
+            queue.endRun()
             queue.doubt()
         }
     }
@@ -343,7 +347,7 @@ struct WaitHome {
         }
         queue.batchCameFull = true
         queue.batchCameEmpty = true
-        queue.width = batch.count  // Not what was wished for: then a lone waiter's full looks would add up.
+        queue.width = batch.count
         queue.lastLook = now
         queue.looking = Set(batch)
         looksStarted += batch.count

@@ -16,26 +16,16 @@ struct RecoveryStateTests {
         #expect(!index.mayHaveIdle(key, now: .zero))
         let isNews = index.set(key, policy)
         #expect(isNews && index.mayHaveIdle(key, now: .zero))
-        index.looked(key, left: .milliseconds(100), rest: "", now: .seconds(5))
+        index.looked(key, left: .milliseconds(100), now: .seconds(5))
         #expect(!index.mayHaveIdle(key, now: .milliseconds(5099)) && index.mayHaveIdle(key, now: .milliseconds(5100)))
         #expect(index.due(key) == .milliseconds(5100))
         // Nothing is pending: what is delivered in this moment has the whole time.
-        index.looked(key, left: nil, rest: "", now: .seconds(6))
+        index.looked(key, left: nil, now: .seconds(6))
         #expect(index.due(key) == .milliseconds(6400))
         _ = index.set(key, RecoveryPolicy(maxIdle: .seconds(60), deadLetter: StreamName("s:dlq")))
         #expect(index.mayHaveIdle(key, now: .seconds(6)), "another policy, another look")
-        index.looked(key, left: .seconds(30), rest: "", now: .seconds(10))
+        index.looked(key, left: .seconds(30), now: .seconds(10))
         #expect(index.due(key) == .seconds(40) && index.mayHaveIdle(key, now: .seconds(11)))
-    }
-
-    @Test func `a list is seen through part by part before its group is quiet`() {
-        var index = RecoveryIndex()
-        _ = index.set(key, policy)
-        index.looked(key, left: .milliseconds(50), rest: "(1-0", now: .zero)
-        #expect(index.cursor(key) == "(1-0" && index.mayHaveIdle(key, now: .zero))
-        index.looked(key, left: .milliseconds(300), rest: "", now: .milliseconds(10))
-        #expect(index.cursor(key) == "-" && !index.mayHaveIdle(key, now: .milliseconds(49)))
-        #expect(index.mayHaveIdle(key, now: .milliseconds(50)), "the first part's message gets there first")
     }
 
     @Test func `the same policy is no news, and a deleted one is forgotten`() {
@@ -44,7 +34,7 @@ struct RecoveryStateTests {
         #expect(index.set(key, policy) == false)
         #expect(index.set(key, nil) == true)
         #expect(index.policy(key) == nil && index.count == 0)
-        index.looked(key, left: nil, rest: "", now: .zero)
+        index.looked(key, left: nil, now: .zero)
         #expect(index.count == 0)
     }
 
