@@ -63,7 +63,7 @@ let package = Package(
             swiftSettings: rules),
 
         .target(
-            name: "Support", dependencies: ["Net", "HTTP", "Redis", "Gateway", "Crypto"], path: "Tests/Support",
+            name: "Support", dependencies: ["Net", "HTTP", "Redis", "Gateway", "Crypto", "Yams"], path: "Tests/Support",
             swiftSettings: rules),
         .target(name: "CAllocations", path: "Tests/CAllocations"),  // Counts, for the tests that bound it.
         .testTarget(name: "NetTests", dependencies: ["Net"], swiftSettings: rules),

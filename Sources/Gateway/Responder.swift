@@ -123,7 +123,9 @@ final class Responder: HTTPResponder {
     func respond(to error: HTTPError, request: Request?) -> Response {
         var problem = Problem(error)
         if problem.status == 405 { problem.allow = router.allMethods }
-        return response(problem, request?.saneID.map { Array($0) }, host: nil)
+        var response = response(problem, request?.saneID.map { Array($0) }, host: nil)
+        response.literalHeaders = "Cache-Control: no-store\r\n"  // It may have been a GET; caches may keep 414 and 501.
+        return response
     }
 
     private func response(_ problem: Problem, _ callerID: [UInt8]?, host: [UInt8]?) -> Response {

@@ -86,17 +86,20 @@ package final class RedisServerProcess {
     }
 
     @discardableResult
-    package func run(_ words: [String]) throws -> String { try exchange(words).text }
+    package func run(_ words: [String]) throws -> String { try exchange(words.map { Array($0.utf8) }).text }
 
     /// The same, and the answer as a value.
     @discardableResult
-    package func ask(_ words: [String]) throws -> RedisValue { try exchange(words).value }
+    package func ask(_ words: [String]) throws -> RedisValue { try ask(bytes: words.map { Array($0.utf8) }) }
 
-    private func exchange(_ words: [String]) throws -> (text: String, value: RedisValue) {
+    @discardableResult
+    package func ask(bytes words: [[UInt8]]) throws -> RedisValue { try exchange(words).value }
+
+    private func exchange(_ words: [[UInt8]]) throws -> (text: String, value: RedisValue) {
         let socket = try connectBlocking()
         defer { Glibc.close(socket) }
-        let command = "*\(words.count)\r\n" + words.map { "$\($0.utf8.count)\r\n\($0)\r\n" }.joined()
-        var bytes = Array(command.utf8)
+        var bytes = Array("*\(words.count)\r\n".utf8)
+        for word in words { bytes += Array("$\(word.count)\r\n".utf8) + word + Array("\r\n".utf8) }
         guard Glibc.write(socket, &bytes, bytes.count) == bytes.count else { throw Failure.noAnswer }
         var answer: [UInt8] = []
         var piece = [UInt8](repeating: 0, count: 64 << 10)

@@ -1,6 +1,7 @@
 // A client of the gateway that is not ours: Foundation's URLSession.
 //
 // Calls block, or are begun and waited for later; a test that waits for events does other things meanwhile.
+// Every reply that is waited for is held against openapi.yaml.
 
 import Foundation
 import FoundationNetworking
@@ -12,6 +13,12 @@ package struct Reply: Sendable {
     /// By lower-case name.
     package let headers: [String: String]
     package let body: [UInt8]
+
+    package init(status: Int, headers: [String: String], body: [UInt8]) {
+        self.status = status
+        self.headers = headers
+        self.body = body
+    }
 
     package var text: String { String(decoding: body, as: UTF8.self) }
 
@@ -36,8 +43,14 @@ package final class PendingReply: Sendable {
     private let result = Mutex<Result<Reply, any Error>?>(nil)
     private let done = DispatchSemaphore(value: 0)
     private let task = Mutex<URLSessionDataTask?>(nil)
+    private let method: String
+    private let path: String
+    private let isHeld = Mutex(false)
 
-    fileprivate init() {}
+    fileprivate init(_ method: String, _ path: String) {
+        self.method = method
+        self.path = path
+    }
 
     fileprivate func begin(_ task: URLSessionDataTask) {
         self.task.withLock { $0 = task }
@@ -61,7 +74,13 @@ package final class PendingReply: Sendable {
         }
         done.signal()
         guard let result = result.withLock({ $0 }) else { preconditionFailure("A settled reply has a result.") }
-        return try result.get()
+        let reply = try result.get()
+        let isFirst = isHeld.withLock { isHeld in
+            defer { isHeld = true }
+            return !isHeld
+        }
+        if isFirst { reply.hold(to: method, path) }
+        return reply
     }
 }
 
@@ -91,7 +110,7 @@ package final class TestClient: Sendable {
         if let body { request.httpBody = Data(body) }
         if let token { request.setValue("Bearer \(token)", forHTTPHeaderField: "Authorization") }
         for (name, value) in headers { request.setValue(value, forHTTPHeaderField: name) }
-        let pending = PendingReply()
+        let pending = PendingReply(method, path)
         pending.begin(session.dataTask(with: request) { data, response, error in
             pending.settle(TestClient.result(data, response, error))
         })

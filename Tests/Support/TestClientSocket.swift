@@ -11,6 +11,8 @@ package final class ClientSocket {
     private let descriptor: Int32
     private var received: [UInt8] = []
     private var isClosed = false
+    /// The whole requests whose replies have not come; nil once a test has sent anything else.
+    private var asked: [(method: String, path: String)]? = []
 
     package init(port: UInt16) throws {
         descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
@@ -44,6 +46,11 @@ package final class ClientSocket {
     package func send(_ text: String) throws { try send(Array(text.utf8)) }
 
     package func send(_ bytes: [UInt8]) throws {
+        asked = nil
+        try write(bytes)
+    }
+
+    private func write(_ bytes: [UInt8]) throws {
         var sent = 0
         while sent < bytes.count {
             let count = bytes.withUnsafeBytes {
@@ -57,7 +64,8 @@ package final class ClientSocket {
     /// A whole request.
     package func request(_ method: String, _ path: String, headers: String = "", body: String = "") throws {
         let length = body.isEmpty && method != "POST" ? "" : "Content-Length: \(body.utf8.count)\r\n"
-        try send("\(method) \(path) HTTP/1.1\r\nHost: localhost\r\n\(headers)\(length)\r\n\(body)")
+        try write(Array("\(method) \(path) HTTP/1.1\r\nHost: localhost\r\n\(headers)\(length)\r\n\(body)".utf8))
+        asked?.append((method, path))
     }
 
     /// Redis commands, as redis-cli writes them.
@@ -108,12 +116,25 @@ package final class ClientSocket {
         return received.firstRange(of: Array(text.utf8)) != nil
     }
 
-    /// The next reply. Interim ones (100 Continue) are replies too.
+    /// The next reply, held against openapi.yaml. Interim ones (100 Continue) are replies too.
     package func reply(atMost limit: Duration = .seconds(20), isHead: Bool = false) throws -> Reply {
         let end = ContinuousClock.now + limit
         while true {
-            if let reply = try takeReply(isHead: isHead) { return reply }
+            if let reply = try takeReply(isHead: isHead) {
+                hold(reply, isHead: isHead)
+                return reply
+            }
             guard try receive(until: end) else { throw Failure.closed }
+        }
+    }
+
+    private func hold(_ reply: Reply, isHead: Bool) {
+        guard reply.status >= 200 else { return }
+        if let call = asked?.first {
+            asked?.removeFirst()
+            reply.hold(to: call.method, call.path)
+        } else if reply.status >= 400, !isHead {
+            reply.holdAsProblem()
         }
     }
 
