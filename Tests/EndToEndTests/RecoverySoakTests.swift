@@ -97,14 +97,21 @@ import Testing
     @Test func `a read of a group without a policy is one plain command, and with a quiet one too`() throws {
         let rig = try Rig()
         let stream = try rig.newGroup("cost")
+        // Not of empty reads: those ask once more, for what was handed back a moment ago.
+        try rig.redis.run("EVAL", "for i = 1, 1000 do redis.call('XADD', KEYS[1], i, 'n', i) end", "1", stream)
+        func readOne() throws {
+            let ids = try rig.read(stream, "c", "count=1").ids
+            #expect(ids.count == 1)
+            try rig.redis.run(["XACK", stream, "g"] + ids)
+        }
         func scriptsOfReads() throws -> Int {
-            for _ in 0..<20 { _ = try rig.read(stream, "c") }  // Now both loops know that nothing is unowned.
+            for _ in 0..<20 { try readOne() }  // Now both loops know that nothing is unowned.
             func calls() throws -> Int {
                 let line = try rig.redis.info("commandstats")["cmdstat_evalsha"] ?? "calls=0"
                 return Int(line.dropFirst("calls=".count).prefix { $0.isNumber }) ?? -1
             }
             let before = try calls()
-            for _ in 0..<100 { _ = try rig.read(stream, "c") }
+            for _ in 0..<100 { try readOne() }
             return try calls() - before
         }
         #expect(try scriptsOfReads() == 0)
