@@ -95,6 +95,7 @@ public actor GatewayServer {
         api.startWork = { [unowned self] work in assumeIsolated { $0.begin(work) } }
         api.recovery.startWork = api.startWork
         api.collectSnapshots = { [unowned self] in await self.collectSnapshots() }
+        http.responder = responder
         http.startTask = { [unowned self] in assumeIsolated { $0.carryOn() } }
         watcher.sinks = sinks
         redis.delegate = watcher
@@ -122,7 +123,7 @@ public actor GatewayServer {
     }
 
     private func carryOnServing() async {
-        await http.carryOn(responder)
+        await http.carryOn()
     }
 
     // MARK: Work and words between loops

@@ -20,86 +20,27 @@ final class Responder: HTTPResponder {
         for (index, route) in routes.enumerated() { router.add(route.method, route.path.description, index) }
     }
 
-    func respond(to request: Request) async -> Response {
-        let start = api.loop.now
-        var place = routes.count
-        var response: Response
-        do {
-            response = try await answer(request, &place)
+    func respond(to request: Request) -> Answer {
+        var visit = Visit(route: routes.count, start: api.loop.now)
+        do throws(Problem) {
+            let outcome = try handle(request, &visit)
+            return answer(request, visit, .success(outcome))
         } catch {
-            response = self.response(error, request.saneID.map { Array($0) }, host: Array(request.host))
-        }
-        var reply = Reply(request, place, start, logs: api.config.logsRequests)
-        if case .later(let later) = response.body, let call = later as? ParkedCall {
-            reply.host = Array(request.host)
-            call.complete = { [self, reply] in complete($0, reply) }
-        } else {
-            complete(&response, reply)
-        }
-        return response
-    }
-
-    /// What a reply needs of its request, which may be long gone by then.
-    private struct Reply {
-        var route: Int
-        var start: EventLoop.Instant
-        var isSafe: Bool
-        var requestID: [UInt8]?
-        /// What the caller called us; only of a parked call.
-        var host: [UInt8]?
-        /// Method and path, where requests are logged.
-        var line: String?
-
-        init(_ request: Request, _ route: Int, _ start: EventLoop.Instant, logs: Bool) {
-            self.route = route
-            self.start = start
-            isSafe = request.method == .get || request.method == .head
-            requestID = request.saneID.map { Array($0) }
-            if logs { line = String(decoding: request.methodName, as: UTF8.self) + " " + String(decoding: request.path, as: UTF8.self) }
+            return answer(request, visit, .failure(error))
         }
     }
 
-    private func complete(_ answer: Result<Response, Problem>, _ reply: Reply) -> Response {
-        var response =
-            switch answer {
-            case .success(let response): response
-            case .failure(let problem): self.response(problem, reply.requestID, host: reply.host)
-            }
-        complete(&response, reply)
-        return response
-    }
-
-    private func complete(_ response: inout Response, _ reply: Reply) {
-        if reply.isSafe { response.literalHeaders = "Cache-Control: no-store\r\n" }
-        reply.requestID?.withUnsafeBytes { response.addHeader("X-Request-Id", $0) }
-        let duration = api.loop.now - reply.start
-        api.metrics.answered(route: reply.route, status: response.status, after: duration)
-        guard let line = reply.line else { return }
-        log.info(
-            "\(line)",
-            metadata: [
-                "status": "\(response.status)", "ms": "\(duration.milliseconds)",
-                "request_id": "\(reply.requestID.map { String(decoding: $0, as: UTF8.self) } ?? "")",
-            ])
-    }
-
-    private func answer(_ request: Request, _ place: inout Int) async throws(Problem) -> Response {
+    private func handle(_ request: Request, _ visit: inout Visit) throws(Problem) -> Outcome {
         switch router.match(request.method, request.path) {
         case .found(let index, let parameters):
-            place = index
+            visit.route = index
             let caller = try gatekeeper.check(request, routes[index].access, parameters)
             try checkAccept(request, index)
-            do {
-                return try await routes[index].handler(api, Call(request: request, parameters: parameters, caller: caller))
-            } catch where error.code == .outcomeUnknown && routes[index].isIdempotent {
-                var problem = error
-                problem.retryable = true
-                throw problem
-            }
+            return try routes[index].handler(api, Call(request: request, parameters: parameters, caller: caller))
         case .options(let allow):
             var response = Response(status: 204)
             response.addHeader("Allow", allow)
-            return response
+            return .response(response)
         case .methodNotAllowed(let allow):
             var problem = Problem(.methodNotAllowed, "This path takes \(allow).")
             problem.allow = allow
@@ -108,6 +49,100 @@ final class Responder: HTTPResponder {
             throw Problem(.notFound, "There is no such path; /openapi.yaml lists all there are.")
         }
     }
+
+    // MARK: Outcomes
+
+    /// What the outcome of a call means for its request, which is still there.
+    func answer(_ request: Request, _ visit: Visit, _ outcome: Result<Outcome, Problem>) -> Answer {
+        switch outcome {
+        case .success(.pending(let call)):
+            call.responder = self
+            call.visit = visit
+            return .soon(call)
+        case .success(.response(var response)):
+            if case .later(let later) = response.body, let call = later as? ParkedCall {
+                let reply = Reply(request, visit, logs: api.config.logsRequests)
+                call.complete = { [self] in complete($0, reply) }
+            } else {
+                complete(&response, request, visit)
+            }
+            return .response(response)
+        case .success(.task(let work)):
+            return .task { [self] in
+                do throws(Problem) {
+                    let outcome = try await work()
+                    return answer(request, visit, .success(outcome))
+                } catch {
+                    return answer(request, visit, .failure(error))
+                }
+            }
+        case .failure(let problem):
+            var response = self.response(judged(problem, visit), request.saneID.map { Array($0) }, host: Array(request.host))
+            complete(&response, request, visit)
+            return .response(response)
+        }
+    }
+
+    /// A call that may be repeated without harm may be repeated when nobody knows what became of it.
+    private func judged(_ problem: Problem, _ visit: Visit) -> Problem {
+        guard problem.code == .outcomeUnknown, visit.route < routes.count, routes[visit.route].isIdempotent else { return problem }
+        var problem = problem
+        problem.retryable = true
+        return problem
+    }
+
+    private func complete(_ response: inout Response, _ request: Request, _ visit: Visit) {
+        if request.isSafe { response.literalHeaders = "Cache-Control: no-store\r\n" }
+        if let id = request.saneID { response.addHeader("X-Request-Id", id) }
+        api.metrics.answered(route: visit.route, status: response.status, after: api.loop.now - visit.start)
+        if api.config.logsRequests { note(Reply(request, visit, logs: true), response.status) }
+    }
+
+    // MARK: Replies to calls that were parked
+
+    /// What a reply needs of its request, which is long gone by then.
+    private struct Reply {
+        var visit: Visit
+        var isSafe: Bool
+        var requestID: [UInt8]?
+        /// What the caller called us.
+        var host: [UInt8]
+        /// Method and path, where requests are logged.
+        var line: String?
+
+        init(_ request: Request, _ visit: Visit, logs: Bool) {
+            self.visit = visit
+            isSafe = request.isSafe
+            requestID = request.saneID.map { Array($0) }
+            host = Array(request.host)
+            if logs { line = String(decoding: request.methodName, as: UTF8.self) + " " + String(decoding: request.path, as: UTF8.self) }
+        }
+    }
+
+    private func complete(_ answer: Result<Response, Problem>, _ reply: Reply) -> Response {
+        var response =
+            switch answer {
+            case .success(let response): response
+            case .failure(let problem): self.response(judged(problem, reply.visit), reply.requestID, host: reply.host)
+            }
+        if reply.isSafe { response.literalHeaders = "Cache-Control: no-store\r\n" }
+        reply.requestID?.withUnsafeBytes { response.addHeader("X-Request-Id", $0) }
+        api.metrics.answered(route: reply.visit.route, status: response.status, after: api.loop.now - reply.visit.start)
+        note(reply, response.status)
+        return response
+    }
+
+    private func note(_ reply: Reply, _ status: Int) {
+        guard let line = reply.line else { return }
+        log.info(
+            "\(line)",
+            metadata: [
+                "status": "\(status)", "ms": "\((api.loop.now - reply.visit.start).milliseconds)",
+                "request_id": "\(reply.requestID.map { String(decoding: $0, as: UTF8.self) } ?? "")",
+            ])
+    }
+
+    // MARK: Refusals
 
     private func checkAccept(_ request: Request, _ index: Int) throws(Problem) {
         guard let accept = request.header("accept"), !accept.isSame(as: "*/*") else { return }
@@ -144,6 +179,8 @@ final class Responder: HTTPResponder {
 }
 
 extension Request {
+    fileprivate var isSafe: Bool { method == .get || method == .head }
+
     /// The caller's X-Request-Id, if it is one that may be repeated: `[A-Za-z0-9._:-]{1,128}`.
     fileprivate var saneID: UnsafeRawBufferPointer? {
         guard let id = header("x-request-id"), (1...128).contains(id.count) else { return nil }

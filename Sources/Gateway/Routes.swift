@@ -13,7 +13,8 @@ enum Access: Equatable {
 }
 
 struct Route {
-    typealias Handler = nonisolated(nonsending) (API, Call) async throws(Problem) -> Response
+    typealias Handler = (API, Call) throws(Problem) -> Outcome
+    typealias AsyncHandler = nonisolated(nonsending) (API, Call) async throws(Problem) -> Response
 
     var method: Method
     var path: StaticString
@@ -27,12 +28,19 @@ struct Route {
 
     private static let repeatable: [StaticString] = ["ackMessages", "setGroupID", "setStreamID", "deleteMessages", "trimStream"]
 
-    init(_ method: Method, _ path: StaticString, _ access: Access, _ name: StaticString, _ handler: @escaping Handler) {
+    /// `prompt`: a handler that needs no task for the usual call.
+    init(_ method: Method, _ path: StaticString, _ access: Access, _ name: StaticString, prompt handler: @escaping Handler) {
         self.method = method
         self.path = path
         self.access = access
         self.name = name
         self.handler = handler
+    }
+
+    init(_ method: Method, _ path: StaticString, _ access: Access, _ name: StaticString, _ handler: @escaping AsyncHandler) {
+        self.init(
+            method, path, access, name,
+            prompt: { api, call in .task { () async throws(Problem) in .response(try await handler(api, call)) } })
     }
 }
 
@@ -49,7 +57,7 @@ extension Route {
             Route(.get, "/v1/streams/{stream}", .scope(.consume), "showStream") { api, call async throws(Problem) in try await api.showStream(call) },
             Route(.patch, "/v1/streams/{stream}", .scope(.admin), "setStreamID") { api, call async throws(Problem) in try await api.setStreamID(call) },
             Route(.delete, "/v1/streams/{stream}", .scope(.admin), "deleteStream") { api, call async throws(Problem) in try await api.deleteStream(call) },
-            Route(.post, stream, .scope(.publish), "addMessages") { api, call async throws(Problem) in try await api.addMessages(call) },
+            Route(.post, stream, .scope(.publish), "addMessages", prompt: { api, call throws(Problem) in try api.addMessages(call) }),
             Route(.get, stream, .scope(.consume), "listMessages") { api, call async throws(Problem) in try await api.listMessages(call) },
             Route(.get, message, .scope(.consume), "showMessage") { api, call async throws(Problem) in try await api.showMessage(call) },
             Route(.delete, message, .scope(.admin), "deleteMessage") { api, call async throws(Problem) in try await api.deleteMessage(call) },
@@ -63,8 +71,8 @@ extension Route {
             Route(.get, "/v1/streams/{stream}/groups/{group}/consumers", .scope(.consume), "listConsumers") { api, call async throws(Problem) in try await api.listConsumers(call) },
             Route(.put, consumer, .scope(.consume), "createConsumer") { api, call async throws(Problem) in try await api.createConsumer(call) },
             Route(.delete, consumer, .scope(.consume), "deleteConsumer") { api, call async throws(Problem) in try await api.deleteConsumer(call) },
-            Route(.post, "/v1/streams/{stream}/groups/{group}/consumers/{consumer}/read", .scope(.consume), "readMessages") { api, call async throws(Problem) in try await api.readMessages(call) },
-            Route(.post, "/v1/streams/{stream}/groups/{group}/ack", .scope(.consume), "ackMessages") { api, call async throws(Problem) in try await api.ackMessages(call) },
+            Route(.post, "/v1/streams/{stream}/groups/{group}/consumers/{consumer}/read", .scope(.consume), "readMessages", prompt: { api, call throws(Problem) in try api.readMessages(call) }),
+            Route(.post, "/v1/streams/{stream}/groups/{group}/ack", .scope(.consume), "ackMessages", prompt: { api, call throws(Problem) in try api.ackMessages(call) }),
             Route(.post, "/v1/streams/{stream}/groups/{group}/consumers/{consumer}/settle", .scope(.consume), "settleMessages") { api, call async throws(Problem) in try await api.settleMessages(call) },
             Route(.get, "/v1/streams/{stream}/groups/{group}/pending", .scope(.consume), "showPending") { api, call async throws(Problem) in try await api.showPending(call) },
             Route(.get, "/v1/streams/{stream}/groups/{group}/pending/messages", .scope(.consume), "listPending") { api, call async throws(Problem) in try await api.listPending(call) },

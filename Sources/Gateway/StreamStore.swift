@@ -16,6 +16,11 @@ protocol StreamStore: AnyObject {
         _ command: RedisCommand, patience: EventLoop.Instant?, late: ((RedisReply) -> Void)?
     ) async throws(RedisError) -> RedisReply
 
+    /// The same, for one who waits without a task. Throws when it was not sent.
+    func send(
+        _ command: RedisCommand, to taker: any ReplyTaker, patience: EventLoop.Instant?, late: ((RedisReply) -> Void)?
+    ) throws(RedisError)
+
     /// Next to one another, answered in order. `tracked`: changes of the first one's keys will be told.
     func send(_ commands: [RedisCommand], tracked: Bool) async throws(RedisError) -> [Result<RedisReply, RedisError>]
 

@@ -7,75 +7,79 @@ extension HTTPConnection {
         case request
         /// The connection ends after the reply.
         case refused(HTTPError)
+    }
+
+    /// What a task waited for.
+    enum Awaited {
+        case request
+        case refused(HTTPError)
         case ended
-        /// Nothing has come for a while; the connection may stay until then.
-        case idle(until: Duration)
     }
 
     /// Least room for a read: a request of the usual size in one.
     private static let headRoom = 2048
-    /// An idle connection keeps its task for so long: a busy one is not to make a task a request.
-    private static let sleepTime = Duration.seconds(2)
     /// Room for a read of a body: few system calls for large ones.
     private static let bodyRoom = 16 * 1024
 
     // MARK: Heads
 
-    /// What a pipelining client sent with the last request is looked at first.
-    func nextRequest() async -> Incoming {
-        var finder = HeadFinder()
+    /// The next request's head, if all of it has come. What a pipelining client sent with the last request is
+    /// looked at first.
+    func readRequest() -> Incoming? {
+        while true {
+            if let input, !input.isEmpty, let incoming = look(at: input) { return incoming }
+            guard canRead, !isBroken else {
+                releaseIdleInput()
+                return nil
+            }
+            readHead()
+        }
+    }
+
+    /// The same, waiting for it.
+    func nextRequest() async -> Awaited {
         var hasBegun = false
         var hasLookedLast = false
-        request.head.method = .other  // A refused head whose method is unknown is not that of a HEAD.
-        // After a rest it goes on waiting, for what is left of its time.
-        let idleEnd = idleUntil ?? loop.now + limits.keepAliveTime
-        idleUntil = nil
         hasTimedOut = false
-        readDeadline = min(loop.now + HTTPConnection.sleepTime, idleEnd)
+        readDeadline = idleUntil
         defer { readDeadline = nil }
         while !isBroken {
-            if let input, !input.isEmpty {
-                switch look(at: input, &finder) {
-                case nil: break
-                case .some(let incoming): return incoming
-                }
-                if !hasBegun, !input.isEmpty {
-                    hasBegun = true
-                    readDeadline = loop.now + limits.headTime
-                }
+            switch readRequest() {
+            case .request?: return .request
+            case .refused(let error)?: return .refused(error)
+            case nil: break
             }
-            if canRead {
-                readHead()
-                continue
+            if isBroken || hasEnded { break }
+            if !hasBegun, input != nil {
+                hasBegun = true
+                readDeadline = loop.now + limits.headTime
             }
-            if hasEnded { return .ended }
             if isDraining, !hasBegun {
                 // A request may have come since the last event: one look before the door is shut.
-                guard !hasLookedLast else { return .ended }
+                guard !hasLookedLast else { break }
                 hasLookedLast = true
                 canRead = true
                 continue
             }
-            releaseIdleInput()
             await wait(for: .input)
-            if hasTimedOut {
-                if hasBegun { return .refused(.headTimeout) }
-                if loop.now < idleEnd { return .idle(until: idleEnd) }
-                counters.idleTimeouts += 1
-                return .ended
-            }
+            guard hasTimedOut else { continue }
+            if hasBegun { return .refused(.headTimeout) }
+            counters.idleTimeouts += 1
+            break
         }
         return .ended
     }
 
     /// Nil: more must come.
-    private func look(at input: ByteBuffer, _ finder: inout HeadFinder) -> Incoming? {
+    private func look(at input: ByteBuffer) -> Incoming? {
+        request.head.method = .other  // A refused head whose method is unknown is not that of a HEAD.
         do throws(HTTPError) {
             while true {
                 switch try finder.look(at: input.bytes, limits) {
                 case .incomplete: return nil
                 case .emptyLine(let length): input.discard(length)
                 case .head(let length):
+                    finder = HeadFinder()
                     try request.begin(in: input, length, limits)
                     mustContinue = request.head.flags.contains(.expectsContinue)
                     return .request
@@ -92,6 +96,7 @@ extension HTTPConnection {
         _ = read(into: buffer, buffer.reserve(HTTPConnection.headRoom))
     }
 
+    /// Afterwards there is an input only if something is in it.
     func releaseIdleInput() {
         guard let input, input.isEmpty else { return }
         buffers.give(input)

@@ -5,7 +5,6 @@ import Net
 
 extension HTTPConnection {
     var hasOutput: Bool { output != nil || large != nil }
-    private var pending: Int { (output?.count ?? 0) + (large?.count ?? 0) }
 
     /// Where replies are appended. Ask `flushSoon` after.
     func takeOutput() -> ByteBuffer {
@@ -21,9 +20,12 @@ extension HTTPConnection {
         loop.flushLater(self)
     }
 
-    /// Suspends until a reply may be appended: nothing large is under way, and the client keeps up.
+    /// Whether a reply may be appended: nothing large is under way, and the client keeps up.
+    var hasRoom: Bool { large == nil && (output?.count ?? 0) <= limits.outputMark }
+
+    /// Suspends until a reply may be appended.
     func waitForRoom() async {
-        while !isBroken, large != nil || pending > limits.outputMark { await wait(for: .output) }
+        while !isBroken, !hasRoom { await wait(for: .output) }
     }
 
     /// Suspends until the kernel has everything.

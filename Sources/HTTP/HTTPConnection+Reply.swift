@@ -7,30 +7,35 @@ extension HTTPConnection {
     private static let copyLimit = 8 * 1024
 
     /// Sends `response` to the present request; false when the connection ends after it.
-    func reply(_ response: Response) async -> Bool {
+    func reply(_ response: Response) -> Bool {
         guard !isBroken else {
             lose(response)
             return false
         }
-        var closes = mustClose(response)
-        if case .stream(let source) = response.body, request.method != .head {
-            if request.minorVersion == 0 { closes = true }
-            appendHead(response, closes ? .close : persistence, request.minorVersion == 0 ? .close : .chunked)
-            let isWhole = await stream(source)
-            request.onClientGone = nil
-            if isBroken { lose(response) } else { note(response.onLost) }
-            return isWhole && !closes && !isDraining
-        }
+        let closes = mustClose(response)
+        // While it was parked a client could leave unseen by us, and this reply would be taken for delivered.
+        if wasParked, response.onLost != nil { asksBeforeWriting = true }
         append(response, isHead: request.method == .head, closes ? .close : persistence)
         request.onClientGone = nil
         return !closes
     }
 
+    /// The same for one whose body comes piece by piece.
+    func stream(_ response: Response) async -> Bool {
+        guard !isBroken, case .stream(let source) = response.body, request.method != .head else { return reply(response) }
+        let closes = mustClose(response) || request.minorVersion == 0
+        appendHead(response, closes ? .close : persistence, request.minorVersion == 0 ? .close : .chunked)
+        let isWhole = await stream(source)
+        request.onClientGone = nil
+        if isBroken { lose(response) } else { note(response.onLost) }
+        return isWhole && !closes && !isDraining
+    }
+
     /// The last reply of a connection whose request can't be understood, or that is one too many.
-    func reject(_ error: HTTPError, _ responder: any HTTPResponder) {
+    func reject(_ error: HTTPError) {
         counters.count(error)
         guard !isBroken else { return }
-        append(responder.respond(to: error, request: nil), isHead: request.method == .head, .close)
+        append(server.responder.respond(to: error, request: nil), isHead: request.method == .head, .close)
     }
 
     /// RFC 9110 §10.1.1: the client waits for it before it sends the body.
@@ -47,7 +52,7 @@ extension HTTPConnection {
 
     private func mustClose(_ response: borrowing Response) -> Bool {
         let body = request.body
-        if response.closesConnection || isDraining || body.failure != nil || !request.head.wantsKeepAlive { return true }
+        if response.closesConnection || closesAfterAnswer || isDraining || body.failure != nil || !request.head.wantsKeepAlive { return true }
         guard !body.isComplete else { return false }
         // RFC 9110 §10.1.1: whether the body still comes is the client's choice, so its end can't be known.
         return mustContinue || body.remaining > limits.unwantedBody

@@ -1,14 +1,20 @@
-// One client's connection: one task, which reads a request, lets the responder answer it, and goes on.
+// One client's connection: reads a request, lets the responder answer it, and goes on.
 //
 // Owned by `HTTPServer` for as long as the client stays; confined to its loop. Registered with epoll once,
 // edge-triggered: `canRead` remembers that the kernel may have more. Between requests it holds no buffer.
 //
-//   carryOn: wait for room in the output → next request → responder → reply → …  → linger → close
+// It is a machine that runs where the news comes (`ready`, `answer`), without a task:
 //
-// The task suspends in one place, `wait`, and whatever wakes it, it looks again at what it waits for. It
-// ends, and the connection rests without one, while a reply is to come later and when nothing came for a
-// while; what ends the rest makes the server give it a new task, which carries on.
-// The rest of the class: +Input reads, +Output writes, +Reply frames.
+//   asleep ── a whole head ──→ the responder ── a response ──→ asleep, and at once the next request
+//                                   ├── soon ──→ pending ── answer ──→ asleep …     the request is kept
+//                                   └── later ─→ parked ─── answer ──→ asleep …     the request is let go
+//
+// What has to wait on its way becomes an `Errand`, and only that takes a task (`carryOn`): a head that came in
+// pieces, a responder that must suspend, a streamed reply, a full output, a body nobody wanted, the end.
+// The task does the errand and gives the connection back to the machine. So at any time there is either a
+// state to rest in, or the machine is on the stack, or a task has the connection or was asked for.
+// The task suspends in one place, `wait`, and whatever wakes it, it looks again at what it waits for.
+// The rest of the class: +Serving is the machine and the task, +Input reads, +Output writes, +Reply frames.
 
 import Glibc
 public import Net
@@ -16,7 +22,8 @@ public import Net
 public final class HTTPConnection: Pollable, Flushable {
     let server: HTTPServer
     let socket: Socket
-    let request = Request()
+    /// The request in work; its bytes are there until its reply is sent.
+    public let request = Request()
     var loop: EventLoop { server.loop }
     var buffers: BufferPool { server.loop.buffers }
     var limits: HTTPLimits { _read { yield server.limits } }
@@ -44,25 +51,51 @@ public final class HTTPConnection: Pollable, Flushable {
     private var wanted = Wanted.input
     private var isWaiting = false
 
-    // Resting without a task.
-    enum Rest {
-        /// No request for a while; closed when none has come until then.
-        case asleep(until: Duration)
-        /// One too many: it is told so, and ends.
-        case refused
-        /// A reply is to come.
-        case parked(any LaterResponse)
-        /// It has come.
-        case answered(Response)
+    // Without a task.
+    enum State {
+        /// In work: on the stack, or with a task.
+        case busy
+        /// Waits for the client's next request.
+        case asleep
+        /// An answer comes soon; the request is kept for it.
+        case pending
+        /// An answer comes later; of the request only what its framing needs is there.
+        case parked
     }
-    private(set) var rest: Rest?
-    var isRefused: Bool { if case .refused? = rest { true } else { false } }
-    private var closesAfterAnswer = false
-    /// After a sleep: until when it may go on waiting for a request.
-    var idleUntil: Duration?
+    var state = State.busy
+    /// Who answers, while the connection is pending or parked.
+    var later: (any LaterResponse)?
+    /// What its client has sent can't be read to its end.
+    var closesAfterAnswer = false
+    /// The request in work was parked.
+    var wasParked = false
+    /// The machine is on the stack: whoever is called by it need not start it.
+    var isServing = false
+    /// Until when it may sleep.
+    var idleUntil = Duration.zero
+
+    // With a task.
+    enum Errand {
+        /// One too many: it is told so, and ends.
+        case refuse
+        /// No request is begun before the client has taken what is there for it.
+        case makeRoom
+        /// A head that is not whole, or the end.
+        case read
+        /// An answer that has to be waited for.
+        case settle(Answer)
+        /// What is left of a body; then the request ends, or is answered later.
+        case skip(thenPark: (any LaterResponse)?)
+        /// Says goodbye and closes.
+        case linger
+    }
+    var errand: Errand?
+    var hasTask = false
+    private(set) var isRefused = false
 
     // Input: the request's head lies in it, and stays put until the reply is sent.
     var input: ByteBuffer?
+    var finder = HeadFinder()
     var mustContinue = false
 
     // Output: `output` goes first, then `large`, a reply's body too big to be copied.
@@ -92,35 +125,6 @@ public final class HTTPConnection: Pollable, Flushable {
 
     // MARK: Life
 
-    /// Answers the client's requests, from where the rest began. True when the connection has ended and
-    /// holds nothing any more, false when it rests again.
-    func carryOn(_ responder: any HTTPResponder) async -> Bool {
-        let rested = rest
-        rest = nil
-        switch rested {
-        case .refused:
-            reject(.tooManyConnections, responder)
-            return await end(.lingering)
-        case .answered(let response):
-            guard await replyLater(response) else { return await end(.lingering) }
-        default: break
-        }
-        return await end(await answerRequests(responder))
-    }
-
-    /// How a task of the connection comes to its end.
-    private enum Ending { case ended, lingering, resting }
-
-    private func end(_ ending: Ending) async -> Bool {
-        switch ending {
-        case .resting: return false
-        case .lingering: await linger()
-        case .ended: break
-        }
-        close()
-        return true
-    }
-
     /// Begins to hear of the client. `refusing`: all it will get is told that there is no room for it.
     func open(refusing: Bool = false) -> Bool {
         do throws(SystemError) {
@@ -132,9 +136,11 @@ public final class HTTPConnection: Pollable, Flushable {
         socket.setKeepAlive(
             idle: HTTPConnection.probeIdle, interval: HTTPConnection.probeInterval, probes: HTTPConnection.probes)
         if refusing {
-            rest = .refused
+            isRefused = true
+            take(.refuse)
         } else {
-            fallAsleep(until: loop.now + limits.keepAliveTime)
+            fallAsleep()
+            readDeadline = idleUntil
         }
         return true
     }
@@ -144,7 +150,7 @@ public final class HTTPConnection: Pollable, Flushable {
     private static let probeInterval = Duration.seconds(10)
     private static let probes = 3
 
-    private func close() {
+    func close() {
         breakOff()  // Whatever could not be sent is told by its hooks.
         if let timer { loop.cancel(timer) }
         timer = nil
@@ -152,87 +158,9 @@ public final class HTTPConnection: Pollable, Flushable {
         registration = nil
         if let input { buffers.give(input) }
         input = nil
+        later = nil
         request.detach()
         socket.shutdownBoth()
-    }
-
-    private func answerRequests(_ responder: any HTTPResponder) async -> Ending {
-        while true {
-            await waitForRoom()
-            switch await nextRequest() {
-            case .ended:
-                // Nothing was asked that we have not answered: no reply can be lost to a reset.
-                await drainOutput()
-                return .ended
-            case .idle(let end):
-                if canRead || isDraining {
-                    // It came after the timer had woken us, and no edge will tell of it again.
-                    idleUntil = end
-                    continue
-                }
-                fallAsleep(until: end)
-                return .resting
-            case .refused(let error):
-                reject(error, responder)
-                return .lingering
-            case .request: break
-            }
-            counters.requests += 1
-            counters.inFlight += 1
-            let response = await responder.respond(to: request)
-            if case .later(let later) = response.body {
-                await park(later)
-                return .resting
-            }
-            let goesOn = await reply(response)
-            counters.inFlight -= 1
-            let isSkipped = !goesOn || request.body.isComplete ? true : await skipBody()
-            endRequest()
-            guard goesOn, isSkipped else { return .lingering }
-        }
-    }
-
-    // MARK: Later replies
-
-    /// Lets go of the request but for what its reply needs.
-    private func park(_ later: any LaterResponse) async {
-        let isSkipped = request.body.isComplete ? true : await skipBody()
-        rest = .parked(later)
-        if let input { self.input = request.body.end(input, buffers) }
-        releaseIdleInput()
-        closesAfterAnswer = !isSkipped
-        request.forgetBytes()
-        later.begin(self)
-        if isPeerClosed, case .parked? = rest { later.clientGone() }
-    }
-
-    /// The reply of a parked request. Once, on the loop.
-    public func answer(_ response: Response) {
-        guard case .parked? = rest else { preconditionFailure("A parked request is answered once.") }
-        rest = .answered(response)
-        server.giveTask(self)
-    }
-
-    private func replyLater(_ answer: Response) async -> Bool {
-        var response = answer
-        if closesAfterAnswer { response.closesConnection = true }
-        // While it was parked a client could leave unseen by us, and this reply would be taken for delivered.
-        if response.onLost != nil { asksBeforeWriting = true }
-        let goesOn = await reply(response)
-        counters.inFlight -= 1
-        request.end()
-        return goesOn
-    }
-
-    private func fallAsleep(until end: Duration) {
-        rest = .asleep(until: end)
-        readDeadline = end
-    }
-
-    private func endRequest() {
-        if let failure = request.body.failure { counters.count(failure) }
-        if let input { self.input = request.body.end(input, buffers) }
-        request.end()
     }
 
     /// Idle: closes now. Busy: `Connection: close` on the next reply.
@@ -254,7 +182,7 @@ public final class HTTPConnection: Pollable, Flushable {
     }
 
     func tellClientGone() {
-        if case .parked(let later)? = rest { return later.clientGone() }
+        if let later { return later.clientGone() }
         guard let hook = request.onClientGone else { return }
         request.onClientGone = nil
         hook()
@@ -285,10 +213,9 @@ public final class HTTPConnection: Pollable, Flushable {
     }
 
     func wake(_ what: Wanted) {
-        if case .asleep(let end)? = rest, what == .input {
-            idleUntil = end
-            rest = nil
-            return server.giveTask(self)
+        if state == .asleep {
+            if what == .input { serve() }
+            return
         }
         guard isWaiting, wanted == what else { return }
         isWaiting = false
@@ -317,7 +244,7 @@ public final class HTTPConnection: Pollable, Flushable {
         if let readDeadline, readDeadline <= loop.now {
             self.readDeadline = nil
             hasTimedOut = true
-            wake(.input)
+            if state == .asleep { take(.read) } else { wake(.input) }
         }
         if let readDeadline { arm(readDeadline) }
         if let writeDeadline { arm(writeDeadline) }

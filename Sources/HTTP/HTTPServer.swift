@@ -13,6 +13,8 @@ public final class HTTPServer {
     /// Connections that rested and want a task, in the order they asked.
     private var awakened: [HTTPConnection] = []
     private var nextAwakened = 0
+    /// Who answers; set by the owner before the first connection. It must outlive them.
+    public var responder: (any HTTPResponder)!
     /// Starts a task on the loop that calls `carryOn`; set by the owner, who alone can start tasks.
     public var startTask: () -> Void = { preconditionFailure("Nobody starts tasks for this server.") }
     private var refusing = 0
@@ -38,21 +40,19 @@ public final class HTTPServer {
             counters.refused += 1
             guard refusing < HTTPServer.refusingLimit, connection.open(refusing: true) else { return }
             refusing += 1
-            giveTask(connection)
         }
     }
 
     /// Goes on with one connection that rested: for each call of `startTask`, a call of this.
-    public func carryOn(_ responder: any HTTPResponder) async {
+    public func carryOn() async {
         let connection = awakened[nextAwakened]
         nextAwakened += 1
         if nextAwakened == awakened.count {
             awakened.removeAll(keepingCapacity: true)
             nextAwakened = 0
         }
-        let isRefused = connection.isRefused
-        guard await connection.carryOn(responder) else { return }
-        if isRefused { refusing -= 1 } else { leave(connection) }
+        guard await connection.carryOn() else { return }
+        if connection.isRefused { refusing -= 1 } else { leave(connection) }
     }
 
     func giveTask(_ connection: HTTPConnection) {

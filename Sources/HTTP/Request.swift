@@ -52,8 +52,7 @@ public final class Request {
 
     /// While its reply is to come later: what the reply needs (method, version, persistence) stays.
     func forgetBytes() {
-        bytes = UnsafeRawBufferPointer(start: nil, count: 0)
-        onClientGone = nil
+        end()
         head.fields = []
     }
 

@@ -26,6 +26,8 @@ public final class RequestBody {
     /// The second buffer: `source`, once the connection's input is used up.
     private var overflow: ByteBuffer?
     private var gathered: ByteBuffer?
+    /// What `collected` has answered.
+    private var whole: UnsafeRawBufferPointer?
 
     init() {}
 
@@ -47,31 +49,35 @@ public final class RequestBody {
         }
     }
 
-    /// All that is left, in one piece, valid until the reply is sent. More than `bound` bytes (default:
-    /// `HTTPLimits.body`) is `bodyTooLarge`, at once when Content-Length tells.
+    /// All of it, in one piece, valid until the reply is sent; the same when it is asked again. More than `bound`
+    /// bytes (default: `HTTPLimits.body`) is `bodyTooLarge`, at once when Content-Length tells.
     public func collected(upTo bound: Int? = nil) async throws(HTTPError) -> UnsafeRawBufferPointer {
         if let failure { throw failure }
-        let bound = bound ?? limit
-        switch framing {
-        case .none: return UnsafeRawBufferPointer(start: nil, count: 0)
-        case .length: return try await collectLength(bound)
-        case .chunked: return try await collectChunks(bound)
-        }
+        if let bytes = collectedAlready(upTo: bound) { return bytes }
+        let bytes =
+            switch framing {
+            case .none: UnsafeRawBufferPointer(start: nil, count: 0)
+            case .length: try await collectLength(bound ?? limit)
+            case .chunked: try await collectChunks(bound ?? limit)
+            }
+        whole = bytes
+        return bytes
     }
 
     /// The same, if all of it is here already, as of a small request it is; nil: ask `collected`.
     public func collectedAlready(upTo bound: Int? = nil) -> UnsafeRawBufferPointer? {
+        if let whole { return whole }
         guard failure == nil else { return nil }
         switch framing {
         case .none: return UnsafeRawBufferPointer(start: nil, count: 0)
         case .length:
             let unread = unread
             guard remaining <= bound ?? limit, unread.count >= remaining else { return nil }
-            defer {
-                position += remaining
-                remaining = 0
-            }
-            return unread.part(0, remaining)
+            let bytes = unread.part(0, remaining)
+            position += remaining
+            remaining = 0
+            whole = bytes
+            return bytes
         case .chunked: return nil
         }
     }
@@ -91,6 +97,7 @@ public final class RequestBody {
         source = buffer
         position = headLength
         failure = nil
+        whole = nil
         limit = limits.body
         announced = length
         remaining = length
@@ -105,7 +112,9 @@ public final class RequestBody {
 
     /// Ends the request: `input` is the connection's buffer; returns the one that holds what comes next.
     func end(_ input: ByteBuffer, _ pool: BufferPool) -> ByteBuffer {
+        defer { position = 0 }
         source = nil
+        whole = nil
         if let gathered { pool.give(gathered) }
         gathered = nil
         guard let overflow else {

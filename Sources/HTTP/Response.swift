@@ -11,13 +11,22 @@ public protocol ChunkSource: AnyObject {
     var failed: Bool { get }
 }
 
-/// A reply that comes later, perhaps in a minute: long-polling. Meanwhile the connection has no task, no
-/// buffer and none of the request's bytes: a task that once ran a handler keeps ten kilobytes of stack.
+/// A reply that comes without a task waiting for it: `Answer.soon`, or a body `.later`.
 public protocol LaterResponse: AnyObject {
     /// The request is over but for its reply, which is given to `client.answer` once. On the loop.
     func begin(_ client: HTTPConnection)
     /// FIN or RST was seen before the answer. It is still answered, so that the connection ends.
     func clientGone()
+}
+
+/// What becomes of a request.
+public enum Answer {
+    case response(Response)
+    /// Its reply comes within the time that a server takes to be asked. The request, and all pointers into it,
+    /// live until then; nothing else is asked of this client meanwhile.
+    case soon(any LaterResponse)
+    /// What answers it must suspend, and so takes a task.
+    case task(() async -> Answer)
 }
 
 public struct Response {
@@ -28,7 +37,8 @@ public struct Response {
         case bytes(ByteBuffer)
         /// Chunked in HTTP/1.1, ended by closing in HTTP/1.0. Not asked for anything when the method is HEAD.
         case stream(any ChunkSource)
-        /// Everything else in this response is ignored: that of the later one counts.
+        /// Comes later, perhaps in a minute: long-polling. Meanwhile the connection has no task, no buffer and none
+        /// of the request's bytes. Everything else in this response is ignored: that of the later one counts.
         case later(any LaterResponse)
     }
 
@@ -75,7 +85,8 @@ public struct Response {
 /// What answers the requests of a connection: the gateway.
 public protocol HTTPResponder: AnyObject {
     /// The request, and all pointers into it, live until the reply is sent (a stream's: until it has ended).
-    func respond(to request: Request) async -> Response
+    /// Its body may not have come yet: whoever needs it asks `collectedAlready`, and collects it in a task.
+    func respond(to request: Request) -> Answer
     /// The reply to a request whose head is refused, or to a connection too many: the connection closes
     /// after it, and `request` is nil. (What is wrong with a body is thrown to the handler, which may call
     /// this itself.) Never called with `connectionLost`.

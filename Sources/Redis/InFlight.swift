@@ -1,9 +1,19 @@
 // What was sent and not answered, in the order of sending: Redis answers in that order, and nothing in
 // an answer says what it answers. So a place in this queue is never given up before its answer came.
 
+/// Waits for one command's answer without a task: it is called in the middle of the connection's reading, and may
+/// send the next command there.
+public protocol ReplyTaker: AnyObject {
+    /// No error reply. Good for the call, and for as long as it is kept.
+    func redisAnswered(_ reply: RedisReply)
+    /// An error reply, or no answer at all.
+    func redisFailed(_ error: RedisError)
+}
+
 /// Who gets an answer.
 enum Waiter {
     case caller(UnsafeContinuation<Result<RedisReply, RedisError>, Never>)
+    case taker(any ReplyTaker)
     case batch(CommandBatch, index: Int)
     case handshake(HandshakeStep)
     case ping

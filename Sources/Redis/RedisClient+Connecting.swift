@@ -227,7 +227,10 @@ extension RedisClient: RedisConnectionOwner {
             commands = nil
             subscription?.close()
             subscription = nil
+            down(reason)
+            // When it is known that we are down: whoever is told may send the next command at once.
             giveBack(unanswered, sent: sent, reason)
+            return
         }
         down(reason)
     }

@@ -21,8 +21,10 @@ extension RedisClient {
         while let entry = unanswered.popFirst() {
             let mayRepeat = !isClosing && entry.deadline > loop.now
             switch entry.waiter {
-            case .caller where mayRepeat && entry.command != nil:
+            case .caller where mayRepeat && entry.command != nil, .taker where mayRepeat && entry.command != nil:
                 repeats.append(.single(entry))
+            case .taker(let taker):
+                taker.redisFailed(lost(entry, sent: sent, reason))
             case .caller(let continuation):
                 continuation.resume(returning: .failure(lost(entry, sent: sent, reason)))
             case .batch(let batch, _) where mayRepeat && batch.mayRepeat:
@@ -75,8 +77,10 @@ extension RedisClient {
         for item in due {
             switch item {
             case .single(let entry):
-                if case .caller(let continuation) = entry.waiter {
-                    continuation.resume(returning: .failure(.unavailable(reason)))
+                switch entry.waiter {
+                case .taker(let taker): taker.redisFailed(.unavailable(reason))
+                case .caller(let continuation): continuation.resume(returning: .failure(.unavailable(reason)))
+                default: break
                 }
             case .batch(let batch):
                 batch.settleAll(.failure(.unavailable(reason)))

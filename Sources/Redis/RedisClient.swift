@@ -109,6 +109,17 @@ public final class RedisClient {
         return try result.get()
     }
 
+    /// Sends one command; whoever waits for its answer is no task, and is told once, never before this returns.
+    /// Throws when it was not sent. `patience` and `late` as for those who wait in a task.
+    public func send(
+        _ command: RedisCommand, to taker: any ReplyTaker, patience: Duration? = nil, late: ((RedisReply) -> Void)? = nil
+    ) throws(RedisError) {
+        let connection = try admit(count: 1, bytes: command.byteCount)
+        connection.append(
+            command, .taker(taker), deadline: loop.now + limits.timeout, patience: patience,
+            mayRepeat: command.effect == .read, late: late)
+    }
+
     /// Sends commands next to one another in the pipeline and waits for all answers, in order.
     ///
     /// Throws when none was sent; once they are sent, each has a result of its own. After a break they are

@@ -208,6 +208,7 @@ final class RedisConnection: Pollable, Flushable {
         inFlightBytes -= entry.size
         if expired > 0 { expired -= 1 }
         switch entry.waiter {
+        case .taker(let taker): give(reply, to: taker)
         case .caller(let continuation): continuation.resume(returning: result(reply))
         case .batch(let batch, let index): batch.settle(index, result(reply))
         case .handshake(let step): owner?.connectionAnswered(self, step, reply)
@@ -215,6 +216,13 @@ final class RedisConnection: Pollable, Flushable {
         case .late(let taker): if reply.error == nil { taker(reply) }
         case .nobody: break
         }
+    }
+
+    private func give(_ reply: RedisReply, to taker: any ReplyTaker) {
+        counters.replies.add(1)
+        guard let error = reply.error else { return taker.redisAnswered(reply) }
+        counters.errors.add(1)
+        taker.redisFailed(error)
     }
 
     private func result(_ reply: RedisReply) -> Result<RedisReply, RedisError> {
@@ -238,8 +246,8 @@ final class RedisConnection: Pollable, Flushable {
         while expired < inFlight.count {
             let deadline = inFlight[expired].deadline
             guard deadline <= loop.now else { return scheduleDeadline(deadline) }
-            giveUp(expired)
             expired += 1
+            giveUp(expired - 1)
         }
     }
 
@@ -247,12 +255,18 @@ final class RedisConnection: Pollable, Flushable {
     private func giveUp(_ place: Int) {
         let entry = inFlight[place]
         switch entry.waiter {
-        case .caller(let continuation): continuation.resume(returning: .failure(timedOut(entry.effect)))
-        case .batch(let batch, let index): batch.settle(index, .failure(timedOut(entry.effect)))
         case .handshake, .ping, .nobody, .late: return  // The attempt to connect and the signs of life have clocks of their own.
+        case .taker, .caller, .batch: break
         }
+        // Before anybody is told: a taker may send its next command at once.
         inFlight[place].waiter = entry.late.map { .late($0) } ?? .nobody
         inFlight[place].command = nil
+        switch entry.waiter {
+        case .taker(let taker): taker.redisFailed(timedOut(entry.effect))
+        case .caller(let continuation): continuation.resume(returning: .failure(timedOut(entry.effect)))
+        case .batch(let batch, let index): batch.settle(index, .failure(timedOut(entry.effect)))
+        case .handshake, .ping, .nobody, .late: break
+        }
     }
 
     /// Those whose patience ends before their deadline are looked for ten times a second while there are any: nearly

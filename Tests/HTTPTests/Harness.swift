@@ -7,10 +7,14 @@ import Net
 /// Answers with whatever the test's closure says; errors become their status and sentence.
 final class ScriptedResponder: HTTPResponder {
     var handler: (Request) async -> Response
+    /// Asked first; nil: the handler is, in a task.
+    var atOnce: (Request) -> Answer? = { _ in nil }
 
     init(_ handler: @escaping (Request) async -> Response) { self.handler = handler }
 
-    func respond(to request: Request) async -> Response { await handler(request) }
+    func respond(to request: Request) -> Answer {
+        atOnce(request) ?? .task { [handler] in .response(await handler(request)) }
+    }
 
     func respond(to error: HTTPError, request: Request?) -> Response {
         Response(status: error.status, contentType: "text/plain", body: .bytes(buffer("\(error)\n")))
@@ -46,12 +50,13 @@ final class Harness {
         server = HTTPServer(loop: loop, limits: limits)
         responder = ScriptedResponder(handler)
         // All of these live on the one thread that runs the loop: the test's.
-        nonisolated(unsafe) let (server, responder, tasks) = (server, responder, unfinished)
+        nonisolated(unsafe) let (server, tasks) = (server, unfinished)
         let loop = loop
+        server.responder = responder
         server.startTask = {
             tasks.count += 1
             loop.spawn {
-                await server.carryOn(responder)
+                await server.carryOn()
                 tasks.count -= 1
             }
         }

@@ -6,29 +6,31 @@ import Redis
 
 extension API {
     /// `POST /v1/streams/{s}/messages`
-    func addMessages(_ call: Call) async throws(Problem) -> Response {
+    func addMessages(_ call: Call) throws(Problem) -> Outcome {
         let options = try AddOptions(call, limits)
         if options.references != nil { try requireReferences("XADD") }
         if call.request.headerCount("idempotency-key") > 0 {
             throw .parameter("Idempotency-Key", "this version can't keep it; without it a repeated call adds again.")
         }
         let form = try BodyForm(call.request)
-        if form == .ndjson { return try await addLines(call, options) }
-        let bytes = try await call.body(upTo: limits.bodyBytes)
+        if form == .ndjson { return .task { () async throws(Problem) in .response(try await self.addLines(call, options)) } }
+        guard let bytes = call.bodyAtHand(upTo: limits.bodyBytes) else {
+            return call.afterBody(upTo: limits.bodyBytes, addMessages)
+        }
         switch form.seen(bytes) {
-        case .json: return try await addJSON(bytes, options)
-        case .form: return try await add(try formCommand(bytes, options), options)
+        case .json: return try addJSON(bytes, options)
+        case .form: return try add(try formCommand(bytes, options), options)
         case .text:
             guard isValidUTF8(bytes) else {
                 throw Problem(.invalidRequest, "text/plain is UTF-8; send other bytes as application/octet-stream.")
             }
-            return try await add(dataCommand(bytes, options), options)
-        case .bytes: return try await add(dataCommand(bytes, options), options)
+            return try add(dataCommand(bytes, options), options)
+        case .bytes: return try add(dataCommand(bytes, options), options)
         case .ndjson: preconditionFailure("NDJSON was dealt with above.")
         }
     }
 
-    private func addJSON(_ bytes: UnsafeRawBufferPointer, _ options: AddOptions) async throws(Problem) -> Response {
+    private func addJSON(_ bytes: UnsafeRawBufferPointer, _ options: AddOptions) throws(Problem) -> Outcome {
         guard !bytes.isEmpty else {
             throw Problem(.invalidJSON, "No message was sent; a body looks like {\"fields\":{\"name\":\"value\"}}.")
         }
@@ -39,31 +41,20 @@ extension API {
         let members = try messages.members(&reader, mayBeBatch: true, at: "")
         do { try reader.end() } catch { throw Problem(error) }
         guard let batch = members.messages else {
-            return try await add(try messages.command(members, at: ""), options)
+            return try add(try messages.command(members, at: ""), options)
         }
         if options.id != nil { throw .parameter("id", "can't be one for a whole batch; give each message its own.") }
-        return try await addBatch(try batchCommands(batch, messages), options)
+        let commands = try batchCommands(batch, messages)
+        return .task { () async throws(Problem) in .response(try await self.addBatch(commands, options)) }
     }
 
     // MARK: One message
 
-    private func add(_ command: RedisCommand, _ options: AddOptions) async throws(Problem) -> Response {
-        let reply: RedisReply
-        do {
-            reply = try await store.send(command)
-        } catch {
-            throw await explainAdd(error, options)
-        }
-        guard reply.kind == .bulk else { throw .streamNotFound(options.stream) }  // NOMKSTREAM, and it isn't there.
-        metrics.messagesAdded += 1
-        let body = newBody()
-        body.append(literal: "{\"id\":\"")
-        body.append(reply.bytes)
-        body.append(literal: "\"}")
-        return json(body, status: 201)
+    private func add(_ command: RedisCommand, _ options: AddOptions) throws(Problem) -> Outcome {
+        try PendingAdd(self, options).send(command)
     }
 
-    private func explainAdd(_ error: RedisError, _ options: AddOptions) async -> Problem {
+    fileprivate func explainAdd(_ error: RedisError, _ options: AddOptions) async -> Problem {
         if case .reply(.err, let line) = error, line.contains("Invalid stream ID") {
             // All that is sent is well-formed: this can only be `ms-*`.
             var problem = Problem(.notSupportedByRedis, "id: this Redis does not take ms-*, which came with 7.0; leave the ID out, or give its sequence number.")
@@ -172,6 +163,31 @@ extension API {
                 }
             }
         }
+    }
+}
+
+/// One message on its way into its stream.
+private final class PendingAdd: PendingCall {
+    private let options: AddOptions
+
+    init(_ api: API, _ options: AddOptions) {
+        self.options = options
+        super.init(api)
+    }
+
+    override func redisAnswered(_ reply: RedisReply) {
+        // NOMKSTREAM, and it isn't there.
+        guard reply.kind == .bulk else { return finish(.failure(.streamNotFound(options.stream))) }
+        api.metrics.messagesAdded += 1
+        let body = api.newBody()
+        body.append(literal: "{\"id\":\"")
+        body.append(reply.bytes)
+        body.append(literal: "\"}")
+        finish(.success(.response(api.json(body, status: 201))))
+    }
+
+    override func redisFailed(_ error: RedisError) {
+        finish(.success(.task { [api, options] () async throws(Problem) in throw await api.explainAdd(error, options) }))
     }
 }
 

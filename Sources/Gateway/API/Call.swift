@@ -59,10 +59,22 @@ struct Call {
         try QueryParameters(request, known, repeatable: repeatable)
     }
 
-    /// For calls that take no body: one that came anyway is read and ignored only if it is empty.
+    /// All of the body. The same bytes, however often it is asked.
     func body(upTo limit: Int? = nil) async throws(Problem) -> UnsafeRawBufferPointer {
-        if let bytes = request.body.collectedAlready(upTo: limit) { return bytes }
         do { return try await request.body.collected(upTo: limit) } catch { throw Problem(error) }
+    }
+
+    /// The same if it has come; nil: `afterBody`.
+    func bodyAtHand(upTo limit: Int? = nil) -> UnsafeRawBufferPointer? {
+        request.body.collectedAlready(upTo: limit)
+    }
+
+    /// Collects the body in a task, and then begins anew.
+    func afterBody(upTo limit: Int? = nil, _ handler: @escaping (Call) throws(Problem) -> Outcome) -> Outcome {
+        .task { () async throws(Problem) in
+            _ = try await body(upTo: limit)
+            return try handler(self)
+        }
     }
 }
 

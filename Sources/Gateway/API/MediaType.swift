@@ -110,8 +110,13 @@ extension UnsafeRawBufferPointer {
 extension Call {
     /// A body that must be JSON, whole.
     func jsonBody(_ limits: Limits) async throws(Problem) -> UnsafeRawBufferPointer {
-        let bytes = try await body(upTo: limits.bodyBytes)
-        guard !bytes.isEmpty else { throw Problem(.invalidJSON, "This call takes a JSON body; none was sent.") }
+        _ = try await body(upTo: limits.bodyBytes)
+        return try jsonBodyAtHand(limits)
+    }
+
+    /// The same, where the body has come.
+    func jsonBodyAtHand(_ limits: Limits) throws(Problem) -> UnsafeRawBufferPointer {
+        guard let bytes = bodyAtHand(upTo: limits.bodyBytes), !bytes.isEmpty else { throw Problem(.invalidJSON, "This call takes a JSON body; none was sent.") }
         guard try BodyForm(request).seen(bytes) == .json else {
             throw Problem(.unsupportedMediaType, "This call takes application/json.")
         }

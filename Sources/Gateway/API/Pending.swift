@@ -6,15 +6,26 @@ import Redis
 
 extension API {
     /// `POST /v1/streams/{s}/groups/{g}/ack`
-    func ackMessages(_ call: Call) async throws(Problem) -> Response {
+    func ackMessages(_ call: Call) throws(Problem) -> Outcome {
         let query = try call.query(["id", "stats", "delete", "ref"], repeatable: ["id"])
-        if try query.flag("delete") ?? false { return try await ackAndDelete(call, query) }
+        if try query.flag("delete") ?? false {
+            return .task { () async throws(Problem) in .response(try await self.ackAndDelete(call, query)) }
+        }
         if query.contains("ref") { throw .parameter("ref", "goes with delete=true: acknowledging alone deletes nothing.") }
         let (stream, group) = (try call.stream(), try call.group())
         let wantsStats = try query.flag("stats") ?? false
-        let ids = try await call.ids(query, limits)
-        let reply = try await ask(.xack(stream.bytes, group: group.bytes, ids), stream, group)
-        let acked = reply.integer ?? 0
+        guard call.bodyAtHand(upTo: limits.bodyBytes) != nil else {
+            return call.afterBody(upTo: limits.bodyBytes, ackMessages)
+        }
+        let ids = try call.idsAtHand(query, limits)
+        return try PendingAck(self, stream, group, wantsStats: wantsStats)
+            .send(.xack(stream.bytes, group: group.bytes, ids))
+    }
+
+    /// The answer to an ack that needs another look at Redis.
+    fileprivate func answer(
+        acked: Int64, _ stream: StreamName, _ group: GroupName, wantsStats: Bool
+    ) async throws(Problem) -> Response {
         // XACK answers 0 also where the stream or the group is missing.
         if acked == 0 { try await requireGroup(stream, group) }
         guard wantsStats else { return json("acked", acked) }
@@ -94,6 +105,34 @@ extension API {
     }
 }
 
+/// An ack on its way.
+private final class PendingAck: PendingCall {
+    private let stream: StreamName
+    private let group: GroupName
+    private let wantsStats: Bool
+
+    init(_ api: API, _ stream: StreamName, _ group: GroupName, wantsStats: Bool) {
+        self.stream = stream
+        self.group = group
+        self.wantsStats = wantsStats
+        super.init(api)
+    }
+
+    override func redisAnswered(_ reply: RedisReply) {
+        let acked = reply.integer ?? 0
+        if acked > 0 && !wantsStats { return finish(.success(.response(api.json("acked", acked)))) }
+        finish(
+            .success(
+                .task { [self] () async throws(Problem) in
+                    .response(try await api.answer(acked: acked, stream, group, wantsStats: wantsStats))
+                }))
+    }
+
+    override func redisFailed(_ error: RedisError) {
+        finish(.success(.task { [self] () async throws(Problem) in throw await api.explain(error, stream, group) }))
+    }
+}
+
 extension ByteBuffer {
     /// Where the next page begins, as an exclusive bound; `null` after the last.
     func appendNext(after last: UnsafeRawBufferPointer?) {
@@ -107,23 +146,29 @@ extension ByteBuffer {
 extension Call {
     /// The IDs of a call: `?id=…&id=…`, or the body `{"ids":[…]}`.
     func ids(_ query: QueryParameters, _ limits: Limits) async throws(Problem) -> [StreamID] {
+        _ = try await body(upTo: limits.bodyBytes)
+        return try idsAtHand(query, limits)
+    }
+
+    /// The same, where the body has come.
+    func idsAtHand(_ query: QueryParameters, _ limits: Limits) throws(Problem) -> [StreamID] {
         let given = try query.all("id")
         guard given.isEmpty else {
-            try await refuseBody()
+            try refuseBodyAtHand()
             guard given.count <= limits.ids else {
                 throw .parameter("id", "at most \(limits.ids) IDs a call, not \(given.count).")
             }
             return try given.map { id throws(Problem) in try id.entryID("id") }
         }
-        return try await idsInBody(limits)
+        return try idsInBody(limits)
     }
 
-    func idsInBody(_ limits: Limits) async throws(Problem) -> [StreamID] {
+    func idsInBody(_ limits: Limits) throws(Problem) -> [StreamID] {
         guard !request.body.isEmpty else {
             throw Problem(.invalidRequest, "Name the messages in a body: {\"ids\":[\"1709251200000-0\"]}.")
         }
         var ids: [StreamID] = []
-        try JSONObject.read(try await jsonBody(limits), ["ids"]) { _, reader throws(JSONError) in
+        try JSONObject.read(try jsonBodyAtHand(limits), ["ids"]) { _, reader throws(JSONError) in
             try reader.enterArray()
             while try reader.nextElement() {
                 let text = try reader.string()

@@ -6,55 +6,33 @@ import Redis
 
 extension API {
     /// `POST /v1/streams/{s}/groups/{g}/consumers/{c}/read`
-    func readMessages(_ call: Call) async throws(Problem) -> Response {
-        let read = try await GroupRead(call, self)
-        try await call.refuseBody()
-        guard let block = read.block, read.position == .new else { return try await readNow(read) }
+    func readMessages(_ call: Call) throws(Problem) -> Outcome {
+        let read = try GroupRead(call, self)
+        guard call.bodyAtHand() != nil else { return call.afterBody(readMessages) }
+        try call.refuseBodyAtHand()
+        guard read.claimsByLease else { return try begin(read) }
+        return .task { () async throws(Problem) in
+            var read = read
+            read.claimMinIdle = try await self.lease(of: read.key)
+            return try self.begin(read)
+        }
+    }
+
+    private func begin(_ read: GroupRead) throws(Problem) -> Outcome {
+        guard let block = read.block, read.position == .new else { return try PendingRead(self, read).begin() }
         // Whoever waits for the group already was here first; a claim looks on its own account.
         // (With Redis away it is told so at once, instead of queueing up in hope.)
         if read.claimMinIdle == nil && store.features != nil && longPoll.isWaitedFor(read.key) {
             let call = try ParkedCall(.group(read), block, self, afterLook: false)
             createConsumerSoon(read)
-            return call.response
+            return .response(call.response)
         }
-        let round = longPoll.beginLook(read.key)
-        defer { longPoll.endLook(read.key, round: round) }
-        return try await readNow(read, orWait: block)
-    }
-
-    /// A look on the caller's own account.
-    private func readNow(_ read: GroupRead, orWait block: Block? = nil) async throws(Problem) -> Response {
-        let body = openReply()
-        let lateness = Lateness(ofOwnLook: block, from: loop.now, redisTimeout: limits.redisTimeout)
-        var batch: Batch
-        do {
-            batch = try await take(read, lateness, into: body)
-            // The word of a nack may still be on its way to us. Who waits will be told; who does not asks once more.
-            if batch.isEmpty, block == nil, read.takesUnowned, unowned.search(read.key, now: loop.now) == .nothing {
-                unowned.delayed(read.key)
-                batch = try await take(read, lateness, into: body)
-            }
-        } catch {
-            loop.buffers.give(body)
-            if error.isTimeout, lateness.handsBack { return answer(to: .group(read), openReply(), block) }
-            throw await explain(error, read.stream, read.group)
-        }
-        if batch.isEmpty {
-            if store.features?.emptyReadCreatesConsumer == false { createConsumerSoon(read) }
-            if let block {
-                loop.buffers.give(body)
-                return try ParkedCall(.group(read), block, self, afterLook: true).response
-            }
-        }
-        let stats = read.wantsStats ? await stats(read.stream, read.group) : nil
-        var response = answer(to: .group(read), body, read.position == .new ? read.block : nil, stats)
-        if !batch.isEmpty, !read.noAck { response.onLost = { [self] in handBack(read, batch) } }
-        return response
+        return try PendingRead(self, read, orWait: block).begin()
     }
 
     /// An empty read creates its consumer, on every version (API.md §3): before 7.2 Redis does not, and who
     /// queues up behind others has not read yet. All of a tick go in one pipeline.
-    private func createConsumerSoon(_ read: GroupRead) {
+    func createConsumerSoon(_ read: GroupRead) {
         if consumersToCreate.isEmpty { startWork(.createConsumers) }
         consumersToCreate.append(
             .xgroupCreateConsumer(read.stream.bytes, group: read.group.bytes, consumer: read.consumer.bytes))
@@ -103,7 +81,7 @@ extension API {
 }
 
 extension GroupRead {
-    init(_ call: Call, _ api: API) async throws(Problem) {
+    init(_ call: Call, _ api: API) throws(Problem) {
         let query = try call.query(
             ["count", "block_ms", "noack", "id", "claim_min_idle_ms", "unowned", "fields", "stats"])
         stream = try call.stream()
@@ -116,12 +94,14 @@ extension GroupRead {
         wantsStats = try query.flag("stats") ?? false
         if let wish = try query.milliseconds("block_ms") { block = Block(wish: wish, limit: api.limits.block) }
         if let id = try query.bytes("id") { position = try id.readPosition("id") }
-        claimMinIdle = try await api.claimIdle("claim_min_idle_ms", query, of: WaitKey(stream: stream, group: group))
-        if noAck && claimMinIdle != nil {
+        claimsByLease = query.isBare("claim_min_idle_ms")
+        if !claimsByLease { claimMinIdle = try query.milliseconds("claim_min_idle_ms") }
+        let claims = query.contains("claim_min_idle_ms")
+        if noAck && claims {
             throw .parameter("claim_min_idle_ms", "not with noack: a claimed message stays pending until it is acknowledged.")
         }
         if position != .new {
-            if claimMinIdle != nil {
+            if claims {
                 throw .parameter("claim_min_idle_ms", "only with id=new: a consumer's own pending entries need no claim.")
             }
             takesUnowned = false
@@ -141,8 +121,13 @@ extension Call {
     /// For calls that take no body: a person who sent one meant something that did not happen.
     func refuseBody() async throws(Problem) {
         guard !request.body.isEmpty else { return }
-        let body = try await body()
-        guard body.isEmpty else {
+        _ = try await body()
+        try refuseBodyAtHand()
+    }
+
+    /// The same, where the body has come.
+    func refuseBodyAtHand() throws(Problem) {
+        guard bodyAtHand()?.isEmpty ?? true else {
             throw Problem(.invalidRequest, "This call takes no body; its options are query parameters.")
         }
     }

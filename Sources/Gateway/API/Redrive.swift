@@ -238,6 +238,7 @@ extension Call {
         guard !request.body.isEmpty else {
             throw Problem(.invalidRequest, "Name the dead letters in a body, {\"ids\":[\"1709251200000-0\"]}, or take all: ?all=true.")
         }
-        return try await idsInBody(limits)
+        _ = try await body(upTo: limits.bodyBytes)
+        return try idsInBody(limits)
     }
 }

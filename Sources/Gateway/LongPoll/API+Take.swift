@@ -18,32 +18,17 @@ extension API {
     func take(_ read: GroupRead, _ lateness: Lateness, into body: ByteBuffer) async throws(RedisError) -> Batch {
         let start = body.count
         var batch = Batch()
-        var slice = min(read.count, limits.readSlice)
-        let claim = claim(of: read)
-        if claim.minIdle != nil || read.takesUnowned && unowned.mayHave(read.key, now: loop.now) {
-            try await takeByScript(read, claim, slice, from: "-", lateness, into: body, &batch)
-        } else {
+        let slice = firstSlice(read)
+        if isPlain(read) {
             try await takeNew(read, slice, lateness, into: body, &batch)
             // Its queue at home may be a new one, which knows of no due time.
             if read.takesUnowned { batch.unownedDue = unowned.due(read.key) }
+        } else {
+            try await takeByScript(read, slice, from: "-", lateness, into: body, &batch)
         }
-        while batch.isFull && batch.count < read.count && body.count - start < limits.replyBytes {
-            let weight = max((body.count - start) / batch.count, 1)
-            slice = min(read.count - batch.count, max(1, min(1000, API.sliceBytes / weight)))
-            let before = batch
-            do {
-                if let cursor = batch.cursor {
-                    try await takeByScript(read, claim, min(slice, limits.readSlice), from: cursor, lateness, into: body, &batch)
-                } else {
-                    try await takeNew(read, slice, lateness, into: body, &batch)
-                }
-            } catch {
-                batch = before  // What we have is answered; the next read meets the failure itself.
-                batch.isFull = false
-            }
-        }
+        await takeMore(read, lateness, into: body, from: start, &batch)
         // Whoever waits looks then: a message may be idle for long enough.
-        if claim.policy != nil, let due = recovery.index.due(read.key), due > loop.now {
+        if let due = recovery.index.due(read.key), due > loop.now, read.position == .new {
             batch.unownedDue = min(due, batch.unownedDue ?? due)
         }
         return batch
@@ -65,14 +50,56 @@ extension API {
         return IdleClaim(minIdle: policy.maxIdle, policy: policy, isByPolicy: true)
     }
 
+    /// Whether one XREADGROUP does: nothing is to be claimed, and no unowned message is due.
+    func isPlain(_ read: GroupRead) -> Bool {
+        claim(of: read).minIdle == nil && !(read.takesUnowned && unowned.mayHave(read.key, now: loop.now))
+    }
+
+    func firstSlice(_ read: GroupRead) -> Int { min(read.count, limits.readSlice) }
+
+    /// Whether the look goes on after its first slice; the reply's messages begin at `start` of `body`.
+    func wantsMore(_ read: GroupRead, _ body: ByteBuffer, from start: Int, _ batch: Batch) -> Bool {
+        batch.isFull && batch.count < read.count && body.count - start < limits.replyBytes
+    }
+
+    /// The slices after the first.
+    func takeMore(
+        _ read: GroupRead, _ lateness: Lateness, into body: ByteBuffer, from start: Int, _ batch: inout Batch
+    ) async {
+        while wantsMore(read, body, from: start, batch) {
+            let weight = max((body.count - start) / batch.count, 1)
+            let slice = min(read.count - batch.count, max(1, min(1000, API.sliceBytes / weight)))
+            let before = batch
+            do {
+                if let cursor = batch.cursor {
+                    try await takeByScript(read, min(slice, limits.readSlice), from: cursor, lateness, into: body, &batch)
+                } else {
+                    try await takeNew(read, slice, lateness, into: body, &batch)
+                }
+            } catch {
+                batch = before  // What we have is answered; the next read meets the failure itself.
+                batch.isFull = false
+            }
+        }
+    }
+
     private func takeNew(
         _ read: GroupRead, _ count: Int, _ lateness: Lateness, into body: ByteBuffer, _ batch: inout Batch
     ) async throws(RedisError) {
         let reply = try await store.send(
-            .xreadgroup(
-                group: read.group.bytes, consumer: read.consumer.bytes, [(read.stream.bytes, read.position)],
-                count: count, noAck: read.noAck),
-            patience: lateness.patience, late: lateness.handsBack ? { [self] reply in handBack(read, late: .read(reply)) } : nil)
+            plainCommand(read, count), patience: lateness.patience,
+            late: lateness.handsBack ? { [self] reply in handBack(read, late: .read(reply)) } : nil)
+        absorb(reply, read, count, into: body, &batch)
+    }
+
+    func plainCommand(_ read: GroupRead, _ count: Int) -> RedisCommand {
+        .xreadgroup(
+            group: read.group.bytes, consumer: read.consumer.bytes, [(read.stream.bytes, read.position)], count: count,
+            noAck: read.noAck)
+    }
+
+    /// What a plain look for `count` messages has brought.
+    func absorb(_ reply: RedisReply, _ read: GroupRead, _ count: Int, into body: ByteBuffer, _ batch: inout Batch) {
         guard var entries = reply.entriesOfOnlyStream, entries.remaining > 0 else { return batch.isFull = false }
         batch.isFull = entries.remaining >= count
         batch.slices.append(.read(reply))
@@ -82,8 +109,9 @@ extension API {
     /// Several calls where there are more unowned messages than one looks at. Messages that came by then are answered
     /// even if a later call fails.
     private func takeByScript(
-        _ read: GroupRead, _ claim: IdleClaim, _ count: Int, from cursor: String, _ lateness: Lateness, into body: ByteBuffer, _ batch: inout Batch
+        _ read: GroupRead, _ count: Int, from cursor: String, _ lateness: Lateness, into body: ByteBuffer, _ batch: inout Batch
     ) async throws(RedisError) {
+        let claim = claim(of: read)
         let (generation, before) = (unowned.generation(read.key), batch.count)
         var search = read.takesUnowned ? unowned.search(read.key, now: loop.now) : .nothing
         var rest = "-"
@@ -251,7 +279,7 @@ extension API {
         startWork(.handBack(read.stream, read.group, read.consumer, ids: batch.ids))
     }
 
-    private func handBack(_ read: GroupRead, late slice: Batch.Slice) {
+    func handBack(_ read: GroupRead, late slice: Batch.Slice) {
         var batch = Batch()
         batch.slices = [slice]
         batch.count = batch.ids.count

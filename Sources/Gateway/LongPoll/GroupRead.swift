@@ -15,6 +15,8 @@ struct GroupRead {
     var noAck = false
     /// First claim what any consumer has left idle for so long.
     var claimMinIdle: Duration?
+    /// That long is the group's lease, which `claimMinIdle` is to become.
+    var claimsByLease = false
     /// Take messages that nobody holds first.
     var takesUnowned = true
     var asPairs = false

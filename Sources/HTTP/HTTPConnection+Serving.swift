@@ -1,0 +1,204 @@
+// The machine that answers requests where their bytes arrive, and the task that does what must wait; see
+// HTTPConnection.swift for its states.
+
+import Net
+
+extension HTTPConnection {
+    // MARK: The machine
+
+    /// Answers requests for as long as that needs no waiting.
+    func serve() {
+        guard !isServing else { return }
+        isServing = true
+        while state == .asleep, takeRequest() {
+            begin()
+            settle(server.responder.respond(to: request))
+        }
+        isServing = false
+    }
+
+    /// True when a request is there; false when the connection sleeps on, or has an errand.
+    private func takeRequest() -> Bool {
+        guard !isBroken, !isDraining else { return take(.read) }
+        guard hasRoom else { return take(.makeRoom) }
+        switch readRequest() {
+        case .request: return true
+        case .refused(let error):
+            reject(error)
+            return take(.linger)
+        case nil where hasEnded || isBroken || input != nil: return take(.read)
+        case nil:
+            readDeadline = idleUntil
+            return false
+        }
+    }
+
+    private func begin() {
+        state = .busy
+        readDeadline = nil
+        closesAfterAnswer = false
+        wasParked = false
+        counters.requests += 1
+        counters.inFlight += 1
+    }
+
+    private func settle(_ answer: Answer) {
+        switch answer {
+        case .soon(let later): rest(.pending, later)
+        case .response(let response):
+            switch response.body {
+            case .later(let later): park(later)
+            case .stream where request.method != .head && !isBroken: take(.settle(answer))
+            default: conclude(reply(response))
+            }
+        case .task: take(.settle(answer))
+        }
+    }
+
+    /// The reply is under way: ends its request.
+    private func conclude(_ goesOn: Bool) {
+        counters.inFlight -= 1
+        guard !goesOn || request.body.isComplete else {
+            take(.skip(thenPark: nil))
+            return
+        }
+        endRequest()
+        if goesOn { fallAsleep() } else { take(.linger) }
+    }
+
+    private func endRequest() {
+        if let failure = request.body.failure { counters.count(failure) }
+        if let input { self.input = request.body.end(input, buffers) }
+        releaseIdleInput()
+        request.end()
+    }
+
+    func fallAsleep() {
+        state = .asleep
+        idleUntil = loop.now + limits.keepAliveTime
+    }
+
+    // MARK: Answers that come later
+
+    /// Lets go of the request but for what its reply needs.
+    private func park(_ later: any LaterResponse) {
+        guard request.body.isComplete else {
+            take(.skip(thenPark: later))
+            return
+        }
+        park(later, isSkipped: true)
+    }
+
+    private func park(_ later: any LaterResponse, isSkipped: Bool) {
+        closesAfterAnswer = !isSkipped
+        wasParked = true
+        if let input { self.input = request.body.end(input, buffers) }
+        releaseIdleInput()
+        request.forgetBytes()
+        rest(.parked, later)
+    }
+
+    private func rest(_ state: State, _ later: any LaterResponse) {
+        self.state = state
+        self.later = later
+        later.begin(self)
+        if isPeerClosed, self.later === later { later.clientGone() }
+    }
+
+    /// The reply of a pending or parked request. Once, on the loop.
+    public func answer(_ response: Response) { answer(.response(response)) }
+
+    /// The same, where it may take a task to get it.
+    public func answer(_ answer: Answer) {
+        later = nil
+        switch state {
+        case .pending:
+            state = .busy
+            settle(answer)
+            serve()
+        case .parked:
+            // Whoever answers is in the middle of something, and the next request may be about the same thing.
+            take(.settle(answer))
+        case .busy, .asleep: preconditionFailure("A request that waits for its answer is answered once.")
+        }
+    }
+
+    // MARK: The task
+
+    /// Has a task do what must wait. False, for the machine's sake: there is no request to be answered now.
+    @discardableResult
+    func take(_ errand: Errand) -> Bool {
+        state = .busy
+        self.errand = errand
+        if !hasTask { server.giveTask(self) }
+        return false
+    }
+
+    /// Does its errands. True when the connection has ended and holds nothing any more.
+    func carryOn() async -> Bool {
+        hasTask = true
+        defer { hasTask = false }
+        while let errand {
+            self.errand = nil
+            if await isEnd(errand) {
+                close()
+                return true
+            }
+            serve()
+        }
+        return false
+    }
+
+    /// Does one errand; true when nothing can follow it.
+    private func isEnd(_ errand: Errand) async -> Bool {
+        switch errand {
+        case .refuse:
+            reject(.tooManyConnections)
+            await linger()
+            return true
+        case .makeRoom:
+            await waitForRoom()
+            state = .asleep
+        case .read: return await readInPieces()
+        case .settle(let answer): await settleInTask(answer)
+        case .skip(let later):
+            let isSkipped = await skipBody()
+            if let later {
+                park(later, isSkipped: isSkipped)
+            } else {
+                endRequest()
+                if isSkipped { fallAsleep() } else { take(.linger) }
+            }
+        case .linger:
+            await linger()
+            return true
+        }
+        return false
+    }
+
+    private func readInPieces() async -> Bool {
+        switch await nextRequest() {
+        case .ended:
+            // Nothing was asked that we have not answered: no reply can be lost to a reset.
+            await drainOutput()
+            return true
+        case .refused(let error):
+            reject(error)
+            take(.linger)
+        case .request:
+            begin()
+            settle(server.responder.respond(to: request))
+        }
+        return false
+    }
+
+    private func settleInTask(_ answer: Answer) async {
+        var answer = answer
+        while case .task(let work) = answer { answer = await work() }
+        if case .response(let response) = answer, case .stream = response.body {
+            conclude(await stream(response))
+        } else {
+            settle(answer)
+        }
+    }
+}
