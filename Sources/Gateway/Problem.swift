@@ -22,6 +22,7 @@ enum ProblemCode: String, CaseIterable {
     case groupNotFound = "GROUP_NOT_FOUND"
     case consumerNotFound = "CONSUMER_NOT_FOUND"
     case messageNotFound = "MESSAGE_NOT_FOUND"
+    case policyNotFound = "POLICY_NOT_FOUND"
     case methodNotAllowed = "METHOD_NOT_ALLOWED"
     case notAcceptable = "NOT_ACCEPTABLE"
     case unsupportedMediaType = "UNSUPPORTED_MEDIA_TYPE"
@@ -48,7 +49,7 @@ enum ProblemCode: String, CaseIterable {
         case .invalidRequest, .invalidParameter, .invalidID, .invalidJSON: 400
         case .unauthenticated: 401
         case .forbidden, .forbiddenOrigin, .reservedName: 403
-        case .notFound, .streamNotFound, .groupNotFound, .consumerNotFound, .messageNotFound: 404
+        case .notFound, .streamNotFound, .groupNotFound, .consumerNotFound, .messageNotFound, .policyNotFound: 404
         case .methodNotAllowed: 405
         case .notAcceptable: 406
         case .requestTimeout: 408
@@ -83,6 +84,7 @@ enum ProblemCode: String, CaseIterable {
         case .groupNotFound: "No such group"
         case .consumerNotFound: "No such consumer"
         case .messageNotFound: "No such message"
+        case .policyNotFound: "No recovery policy"
         case .methodNotAllowed: "Method not allowed"
         case .notAcceptable: "Not acceptable"
         case .unsupportedMediaType: "Unsupported media type"

@@ -92,8 +92,7 @@ private struct ParityWorld {
         let isAcknowledged = !isOld && Int.random(in: 0..<5, using: &random) == 0
         let query = "fields=pairs&count=\(count)\(isOld ? "&id=pending" : "")\(isAcknowledged ? "&noack" : "")"
         let reply = try rig.client.post("\(path(group, consumer))/read?\(query)")
-        // Before 7.2 a read that finds nothing creates no consumer; through the gateway it does.
-        try rig.redis.ask(["XGROUP", "CREATECONSUMER", plainStream, group, consumer])
+        try createConsumer(group, consumer)
         let words = ["XREADGROUP", "GROUP", group, consumer, "COUNT", "\(count)"] + (isAcknowledged ? ["NOACK"] : [])
         let plain = try rig.redis.ask(words + ["STREAMS", plainStream, isOld ? "0" : ">"])
         let entries = plain.elements.first?.elements.last?.elements ?? []
@@ -124,6 +123,7 @@ private struct ParityWorld {
         if Int.random(in: 0..<3, using: &random) == 0 { (query, options) = (query + ["force"], options + ["FORCE"]) }
         let reply = try rig.client.post("\(path(group, consumer))/claim?\(query.joined(separator: "&"))", json: list(ids))
         try forgetDeleted(group, ids)
+        try createConsumer(group, consumer)
         let plain = try rig.redis.ask(["XCLAIM", plainStream, group, consumer, "0"] + ids + options)
         let claimed = plain.elements.compactMap { $0.text ?? $0.elements.first?.text }
         #expect(reply.ids + reply.json["ids"].array.compactMap(\.string) == claimed, "\(reply.text)\(note)")
@@ -140,10 +140,16 @@ private struct ParityWorld {
             try rig.redis.ask(["XCLAIM", plainStream, group, consumer, "0"] + all + ["JUSTID"])
         }
         let reply = try rig.client.post("\(path(group, consumer))/autoclaim?min_idle_ms=0&count=\(count)")
+        try createConsumer(group, consumer)
         let plain = try rig.redis.ask(["XAUTOCLAIM", plainStream, group, consumer, "0", "0", "COUNT", "\(count)"])
         #expect(reply.json["cursor"].string == plain.elements.first?.text, "\(reply.text)\(note)")
         #expect(reply.ids == (plain.elements.dropFirst().first?.elements ?? []).compactMap { $0.elements.first?.text }, "\(reply.text)\(note)")
         return "XAUTOCLAIM \(group) \(consumer) \(count)"
+    }
+
+    /// Before 7.2 reads and claims that find nothing create no consumer; through the gateway they do.
+    private func createConsumer(_ group: String, _ consumer: String) throws {
+        try rig.redis.ask(["XGROUP", "CREATECONSUMER", plainStream, group, consumer])
     }
 
     /// Entries that are gone leave the pending list when they are claimed, through the gateway on every version;

@@ -63,3 +63,17 @@ package enum RedisValue: Equatable, Sendable {
         return .null
     }
 }
+
+extension RedisValue: CustomStringConvertible {
+    /// As redis-cli might say it, on one line.
+    package var description: String {
+        switch self {
+        case .status(let line): line
+        case .error(let line): "(error) \(line)"
+        case .integer(let number): "\(number)"
+        case .bulk(let bytes): "\"\(String(decoding: bytes, as: UTF8.self))\""
+        case .null: "(nil)"
+        case .array(let elements): "[\(elements.map(\.description).joined(separator: " "))]"
+        }
+    }
+}

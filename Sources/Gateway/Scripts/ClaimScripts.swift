@@ -1,6 +1,7 @@
 // XCLAIM and XAUTOCLAIM with one answer on every version, and with what a caller wants to know of each
 // message: who held it, and for how long. 6.2 answers an entry that is gone as nil and leaves it pending;
-// since 7.0 it leaves the list, and only XAUTOCLAIM names it. Here both name it, and it always leaves.
+// since 7.0 it leaves the list, and only XAUTOCLAIM names it. Here both name it, and it always leaves. Since 7.2
+// a claim creates its consumer also when it finds nothing; here it always does.
 
 import Net
 import Redis
@@ -34,6 +35,7 @@ enum ClaimScript {
         local option_count = tonumber(ARGV[5])
         local probe = redis.pcall('XPENDING', stream, group, '-', '+', 1)
         if probe.err then return probe end
+        redis.call('XGROUP', 'CREATECONSUMER', stream, group, consumer)
         local claimed, deleted = {}, {}
         for i = 6 + option_count, #ARGV do
           local id = ARGV[i]
@@ -94,6 +96,7 @@ enum AutoclaimScript {
         local claimed, deleted, seen, cursor = {}, {}, 0, '0-0'
         local first = redis.pcall('XPENDING', stream, group, '-', '+', 1)
         if first.err then return first end
+        redis.call('XGROUP', 'CREATECONSUMER', stream, group, consumer)
 
         local function visit(row)
           local id = row[1]
