@@ -10,6 +10,8 @@ struct AddOptions {
     var trim: StreamTrim?
     var onlyIfExists = false
     var references: StreamReferencePolicy?
+    /// The call of a script that adds the message, in place of an XADD.
+    var call: RedisCommand?
     /// The `Idempotency-Key`.
     var key: [UInt8]?
     /// The replicas that are waited for.
@@ -25,11 +27,13 @@ struct AddOptions {
 
     /// The command, to which names and values are to be appended.
     func command(_ id: StreamAddID?, reserving: Int) -> RedisCommand {
-        .xadd(
+        call ?? .xadd(
             stream.bytes, id: id ?? .automatic, trim: trim, onlyIfExists: onlyIfExists, references: references,
             reserving: stream.bytes.count + reserving)
     }
+}
 
+extension AddOptions {
     init(_ call: Call, _ limits: Limits) throws(Problem) {
         stream = try call.stream()
         if call.request.headerCount("idempotency-key") > 0 { key = try AddOptions.key(call.request, limits) }

@@ -57,6 +57,8 @@ struct Limits: Sendable, Equatable {
     var replyBytes = 16 * 1024 * 1024
     /// Messages in one slice of a read: one large reply stalls everybody behind it on the connection.
     var readSlice = 100
+    /// The same where many streams are read into one answer: no fewer than most reads ask for.
+    func readSlice(sharedBy streams: Int) -> Int { streams == 1 ? readSlice : max(readSlice / streams, min(10, readSlice)) }
     /// Rows of each kind in XINFO STREAM FULL, which comes in one piece. 400 `INVALID_PARAMETER`.
     var infoRows = 1000
     /// Longest wait of a read; zero is for ever. Below the 60 s at which common proxies cut.
@@ -102,6 +104,12 @@ struct Limits: Sendable, Equatable {
 
     /// Sinks of the configuration and of the API together: each has a worker per stream. 413 `TOO_LARGE`.
     var sinks = 1000
+
+    // MARK: Recovery (API.md §6)
+
+    /// Recovery policies, in all: every loop of every gateway knows each, and one walks its group's pending list.
+    /// `sluice_recovery_policies`; 413 `TOO_LARGE`.
+    var policies = 10_000
 
     /// File descriptors for Redis, webhooks and files.
     static let ownDescriptors = 1000

@@ -27,19 +27,45 @@ extension API {
             try await takeByScript(read, slice, from: "-", lateness, into: body, &batch)
         }
         await takeMore(read, lateness, into: body, from: start, &batch)
+        // Whoever waits looks then: a message may be idle for long enough.
+        if let due = recovery.index.due(read.key), due > loop.now, read.position == .new {
+            batch.unownedDue = min(due, batch.unownedDue ?? due)
+        }
         return batch
+    }
+
+    /// What a look claims of messages that others have left idle.
+    private struct IdleClaim {
+        /// Nil: nothing.
+        var minIdle: Duration?
+        var policy: RecoveryPolicy?
+        /// Nobody asked for it by name.
+        var isByPolicy = false
+    }
+
+    private func claim(of read: GroupRead) -> IdleClaim {
+        guard read.position == .new, let policy = recovery.index.policy(read.key) else { return IdleClaim(minIdle: read.claimMinIdle) }
+        if let wish = read.claimMinIdle { return IdleClaim(minIdle: min(wish, policy.maxIdle), policy: policy) }
+        guard !read.noAck, recovery.index.mayHaveIdle(read.key, now: loop.now) else { return IdleClaim(policy: policy) }
+        return IdleClaim(minIdle: policy.maxIdle, policy: policy, isByPolicy: true)
     }
 
     /// Whether one XREADGROUP does: nothing is to be claimed, and no unowned message is due.
     func isPlain(_ read: GroupRead) -> Bool {
-        read.claimMinIdle == nil && !(read.takesUnowned && unowned.mayHave(read.key, now: loop.now))
+        claim(of: read).minIdle == nil && !(read.takesUnowned && unowned.mayHave(read.key, now: loop.now))
     }
 
-    func firstSlice(_ read: GroupRead) -> Int { min(read.count, limits.readSlice) }
+    /// The word of a nack may still be on its way to us. Who waits will be told; who found nothing and does not, asks
+    /// once more.
+    func mayBeUntold(_ read: GroupRead) -> Bool {
+        read.takesUnowned && unowned.search(read.key, now: loop.now) == .nothing
+    }
+
+    func firstSlice(_ read: GroupRead) -> Int { min(read.count, limits.readSlice(sharedBy: read.sharers)) }
 
     /// Whether the look goes on after its first slice; the reply's messages begin at `start` of `body`.
     func wantsMore(_ read: GroupRead, _ body: ByteBuffer, from start: Int, _ batch: Batch) -> Bool {
-        batch.isFull && batch.count < read.count && body.count - start < limits.replyBytes
+        batch.isFull && batch.count < read.count && body.count - start < limits.replyBytes / read.sharers
     }
 
     /// The slices after the first.
@@ -91,6 +117,7 @@ extension API {
     private func takeByScript(
         _ read: GroupRead, _ count: Int, from cursor: String, _ lateness: Lateness, into body: ByteBuffer, _ batch: inout Batch
     ) async throws(RedisError) {
+        let claim = claim(of: read)
         let (generation, before) = (unowned.generation(read.key), batch.count)
         var search = read.takesUnowned ? unowned.search(read.key, now: loop.now) : .nothing
         var rest = "-"
@@ -98,8 +125,8 @@ extension API {
         repeat {
             let left = count - (batch.count - before)
             let call = TakeScript.call(
-                read.stream, read.group, read.consumer, count: left, unowned: search, minIdle: read.claimMinIdle,
-                noack: read.noAck, cursor: cursor, rest: rest)
+                read.stream, read.group, read.consumer, count: left, unowned: search, minIdle: claim.minIdle,
+                noack: read.noAck, cursor: cursor, rest: rest, policy: claim.policy, isClaimByPolicy: claim.isByPolicy)
             let reply: RedisReply
             do {
                 reply = try await store.evaluate(
@@ -115,7 +142,7 @@ extension API {
             if taken.remaining + fresh.remaining > 0 { batch.slices.append(.taken(reply)) }
             batch.isFull = taken.remaining + fresh.remaining >= left
             batch.cursor = parts.cursor.isEmpty ? nil : parts.cursor
-            writeTaken(&taken, read, into: body, &batch)
+            writeTaken(&taken, read, claim, into: body, &batch)
             writeFresh(&fresh, read, into: body, &batch)
             if parts.due >= 0 {
                 let due = loop.now + .milliseconds(parts.due)
@@ -125,6 +152,9 @@ extension API {
                 unowned.foundNone(read.key, due: batch.unownedDue, generation: generation)
             }
             if read.claimMinIdle != nil { batch.claimDue = nextClaim(batch, parts.idle) }
+            if claim.isByPolicy && parts.cursor.isEmpty && parts.rest.isEmpty {
+                recovery.index.looked(read.key, left: parts.idle < 0 ? nil : .milliseconds(parts.idle), now: loop.now)
+            }
             rest = parts.rest
             if !rest.isEmpty { search = .everything }
         } while !rest.isEmpty
@@ -148,7 +178,9 @@ extension API {
         }
     }
 
-    private func writeTaken(_ rows: inout RedisCursor, _ read: GroupRead, into body: ByteBuffer, _ batch: inout Batch) {
+    private func writeTaken(
+        _ rows: inout RedisCursor, _ read: GroupRead, _ claim: IdleClaim, into body: ByteBuffer, _ batch: inout Batch
+    ) {
         let writer = MessageWriter(body: body, asPairs: read.asPairs)
         while var row = rows.takeArray() {
             if batch.count > 0 { body.append(UInt8(ascii: ",")) }
@@ -159,6 +191,7 @@ extension API {
                 deliveryCount: row.takeInteger() ?? 1, idle: row.takeInteger(), consumer: row.takeBytes())
             writer.write(id: id, fields: &fields, details)
             batch.count += 1
+            if claim.isByPolicy, details.consumer.map({ !$0.isSame(as: "unowned") }) ?? false { recovery.counters.recovered += 1 }
         }
     }
 }
@@ -168,7 +201,9 @@ extension API {
 extension API {
     /// One look of a parked call, reported to its waiter's home.
     func look(_ id: WaiterID) async {
-        guard let waiter = longPoll.waiter(id), let call = waiter.owner as? ParkedCall, call.mayLook() else { return }
+        let owner = longPoll.waiter(id)?.owner
+        if let part = owner as? ManyCall.Part { return await look(part) }
+        guard let call = owner as? ParkedCall, call.mayLook() else { return }
         let body = openReply()
         switch call.read {
         case .group(let read): await look(call, read, into: body)
@@ -270,6 +305,14 @@ extension API {
 
     /// Ends the reply that `openReply` began.
     func answer(to read: ParkedRead, _ body: ByteBuffer, _ block: Block?, _ stats: ByteBuffer? = nil) -> Response {
+        endMessages(of: read, stats, to: body)
+        var response = json(body)
+        if let block { response.addHeader("Sluice-Block-Ms", String(block.milliseconds)) }
+        return response
+    }
+
+    /// Ends the list of messages, and the object that it is in.
+    func endMessages(of read: ParkedRead, _ stats: ByteBuffer?, to body: ByteBuffer) {
         body.append(UInt8(ascii: "]"))
         if case .tail(let tail) = read {
             body.append(literal: ",\"last_id\":\"")
@@ -283,9 +326,6 @@ extension API {
             body.append(literal: API.unknownStats)
         }
         body.append(UInt8(ascii: "}"))
-        var response = json(body)
-        if let block { response.addHeader("Sluice-Block-Ms", String(block.milliseconds)) }
-        return response
     }
 }
 
@@ -299,7 +339,7 @@ extension Problem {
     }
 
     /// Whether this ends all waiting for the same group.
-    fileprivate var waitEnd: WaitEnd? {
+    var waitEnd: WaitEnd? {
         switch code {
         case .streamNotFound: .streamGone
         case .groupNotFound: .groupGone
