@@ -143,7 +143,7 @@ private struct DeadLetter {
         data.withUnsafeBytes { bytes in
             var reader = JSONReader(bytes)
             do throws(Problem) {
-                command = try messages.command(try messages.members(&reader, mayBeBatch: false, at: .top), at: "")
+                command = try messages.command(try messages.members(&reader, mayBeBatch: false, at: .top), at: .top)
             } catch {
                 problem = Problem(.invalidJSON, "original_data is no message: \(error.detail)")
             }
