@@ -167,7 +167,6 @@ extension ReplicaLink: RedisConnectionOwner {
         let abandoned = waiting
         waiting = []
         for one in abandoned { one.continuation.resume(returning: 0) }
-        var unanswered = unanswered
         while let entry = unanswered.popFirst() {
             if case .block(let block) = entry.waiter { block.lose(sent: entry.sent(of: sent), reason) }
         }
