@@ -10,11 +10,24 @@ enum GatewayKeys {
     /// score is due now. The stream's length stands before its name, so that no two pairs share a key.
     static func due(_ stream: StreamName, _ group: GroupName) -> [UInt8] { duePrefix(stream) + group.bytes }
 
-    /// How the due times' keys of all groups of a stream begin; the group's name is what follows.
-    static func duePrefix(_ stream: StreamName) -> [UInt8] {
+    /// A hash: the group's recovery policy, its counters, and how far the walk over the pending list is.
+    static func recovery(_ stream: StreamName, _ group: GroupName) -> [UInt8] { recoveryPrefix(stream) + group.bytes }
+
+    /// A sorted set of the groups that have a policy, packed as in a nudge → when it was put (ms since 1970). It lives
+    /// in a slot of its own: it is written before the policy and taken back after it, so that a crash in between
+    /// leaves an entry without a policy, which does no harm and is dropped after an hour.
+    static let policies = Array("sluice:policies".utf8)
+
+    /// How the keys of due times begin that end in the group's name.
+    static func duePrefix(_ stream: StreamName) -> [UInt8] { prefix("due", stream) }
+
+    /// How the keys of recovery policies begin that end in the group's name.
+    static func recoveryPrefix(_ stream: StreamName) -> [UInt8] { prefix("recovery", stream) }
+
+    private static func prefix(_ kind: String, _ stream: StreamName) -> [UInt8] {
         var key = Array("sluice:{".utf8)
         key += HashSlot(of: stream.bytes).tag
-        key += Array("}:due:\(stream.bytes.count):".utf8)
+        key += Array("}:\(kind):\(stream.bytes.count):".utf8)
         key += stream.bytes
         key.append(UInt8(ascii: ":"))
         return key
@@ -22,13 +35,14 @@ enum GatewayKeys {
 }
 
 /// What Redis' key tracking does not tell, told by PUBLISH: `u` (a group has a new unowned message), `d`
-/// (it has one that falls due later) or `g` (the group itself was changed), the stream's length, `:`, the stream, the
-/// group.
+/// (it has one that falls due later), `g` (the group itself was changed) or `p` (its recovery policy was), the stream's
+/// length, `:`, the stream, the group.
 struct Nudge: Equatable {
     enum Kind: UInt8 {
         case unowned = 0x75  // u
         case due = 0x64      // d
         case group = 0x67    // g
+        case policy = 0x70   // p
     }
 
     var kind: Kind
@@ -44,18 +58,26 @@ struct Nudge: Equatable {
     /// Nil for what no gateway has sent.
     init?(payload: UnsafeRawBufferPointer) {
         guard let first = payload.first, let kind = Kind(rawValue: first),
-            let colon = payload.firstIndex(of: UInt8(ascii: ":")),
-            let length = Int(String(decoding: payload[1..<colon], as: UTF8.self)),
-            length > 0, payload.count > colon + 1 + length
+            let (stream, group) = Nudge.unpack(UnsafeRawBufferPointer(rebasing: payload.dropFirst()))
         else { return nil }
-        let start = colon + 1
-        self.kind = kind
-        stream = StreamName(bytes: Array(payload[start..<(start + length)]))
-        group = GroupName(bytes: Array(payload[(start + length)...]))
+        self.init(kind, stream, group)
     }
 
-    var payload: [UInt8] {
-        [kind.rawValue] + Array("\(stream.bytes.count):".utf8) + stream.bytes + group.bytes
+    var payload: [UInt8] { [kind.rawValue] + Nudge.pack(stream, group) }
+
+    static func pack(_ stream: StreamName, _ group: GroupName) -> [UInt8] {
+        Array("\(stream.bytes.count):".utf8) + stream.bytes + group.bytes
+    }
+
+    static func unpack(_ bytes: UnsafeRawBufferPointer) -> (StreamName, GroupName)? {
+        guard let colon = bytes.firstIndex(of: UInt8(ascii: ":")),
+            let length = Int(String(decoding: bytes[..<colon], as: UTF8.self)),
+            length > 0, bytes.count > colon + 1 + length
+        else { return nil }
+        let start = colon + 1
+        return (
+            StreamName(bytes: Array(bytes[start..<(start + length)])), GroupName(bytes: Array(bytes[(start + length)...]))
+        )
     }
 
     /// Goes into the pipeline behind the command that it tells of.

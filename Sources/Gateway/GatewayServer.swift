@@ -93,6 +93,7 @@ public actor GatewayServer {
                 assumeIsolated { $0.begin(.track(stream, id)) }
             })
         api.startWork = { [unowned self] work in assumeIsolated { $0.begin(work) } }
+        api.recovery.startWork = api.startWork
         api.collectSnapshots = { [unowned self] in await self.collectSnapshots() }
         http.responder = responder
         http.startTask = { [unowned self] in assumeIsolated { $0.carryOn() } }
@@ -160,6 +161,7 @@ public actor GatewayServer {
         snapshot.waiters = api.longPoll.counters
         snapshot.redis = redis.counters.samples
         snapshot.sinks = sinks.flatMap(\.snapshots)
+        snapshot.recovery = api.recovery.counters
         return snapshot
     }
 
@@ -173,6 +175,7 @@ public actor GatewayServer {
         stoppedAccepting()
         api.isDraining = true
         api.longPoll.drain()
+        api.recovery.drain()
         http.drain()
         drainingSinks = sinks.count
         for place in sinks.indices { loop.spawn { await self.drainSink(place, until: end - .seconds(3)) } }
@@ -197,6 +200,9 @@ extension API {
         case .createConsumers: await createConsumers()
         case .look(let waiter): await look(waiter)
         case .answerEmpty(let waiter): await answerEmpty(waiter)
+        case .loadPolicy(let key): await recovery.load(key)
+        case .loadPolicies: await recovery.loadAll()
+        case .recover(let key): await recovery.run(key)
         case .handBack(let stream, let group, let consumer, let ids):
             do {
                 try await handBack(stream, group, from: consumer, ids)
@@ -235,6 +241,7 @@ private final class RedisWatcher: RedisClientDelegate {
         for warning in features.warnings { log.warning("\(warning)") }
         isOutage = false
         for sink in sinks { sink.redisConnected() }
+        api.recovery.connected(hearsNudges: features.nudges)
     }
 
     /// Also called for every failed attempt to connect: one line an outage is enough.
@@ -258,6 +265,7 @@ private final class RedisWatcher: RedisClientDelegate {
         switch nudge.kind {
         case .unowned: api.unowned.nudged(key)
         case .due: api.unowned.delayed(key)
+        case .policy: return api.startWork(.loadPolicy(key))
         case .group: break
         }
         api.longPoll.nudged(key)

@@ -22,6 +22,7 @@ enum ProblemCode: String, CaseIterable {
     case groupNotFound = "GROUP_NOT_FOUND"
     case consumerNotFound = "CONSUMER_NOT_FOUND"
     case messageNotFound = "MESSAGE_NOT_FOUND"
+    case policyNotFound = "POLICY_NOT_FOUND"
     case methodNotAllowed = "METHOD_NOT_ALLOWED"
     case notAcceptable = "NOT_ACCEPTABLE"
     case unsupportedMediaType = "UNSUPPORTED_MEDIA_TYPE"
@@ -48,7 +49,7 @@ enum ProblemCode: String, CaseIterable {
         case .invalidRequest, .invalidParameter, .invalidID, .invalidJSON: 400
         case .unauthenticated: 401
         case .forbidden, .forbiddenOrigin, .reservedName: 403
-        case .notFound, .streamNotFound, .groupNotFound, .consumerNotFound, .messageNotFound: 404
+        case .notFound, .streamNotFound, .groupNotFound, .consumerNotFound, .messageNotFound, .policyNotFound: 404
         case .methodNotAllowed: 405
         case .notAcceptable: 406
         case .requestTimeout: 408
@@ -83,6 +84,7 @@ enum ProblemCode: String, CaseIterable {
         case .groupNotFound: "No such group"
         case .consumerNotFound: "No such consumer"
         case .messageNotFound: "No such message"
+        case .policyNotFound: "No recovery policy"
         case .methodNotAllowed: "Method not allowed"
         case .notAcceptable: "Not acceptable"
         case .unsupportedMediaType: "Unsupported media type"
@@ -114,7 +116,7 @@ enum ProblemCode: String, CaseIterable {
     }
 }
 
-struct Problem: Error {
+struct Problem: Error, @unchecked Sendable {  // Unchecked: a box with two owners is never changed.
     /// `curl OPTIONS 'http://HOST/PATH'`: options as they stand in a shell, a path whose names are percent-encoded.
     struct Hint {
         var options: String
@@ -126,30 +128,56 @@ struct Problem: Error {
         }
     }
 
-    var code: ProblemCode
-    var status: Int
+    private struct Facts {
+        var code: ProblemCode
+        var status: Int
+        var detail: String
+        var retryable: Bool
+        var redisError: String?
+        var errors: [(pointer: String, detail: String)] = []
+        var hint: Hint?
+        var retryAfter: Int?
+        var allow: String?
+        var members: [(name: StaticString, json: String)] = []
+        var closesConnection: Bool = false
+    }
+
+    private final class Box {
+        var facts: Facts
+        init(_ facts: Facts) { self.facts = facts }
+    }
+
+    /// A problem is one word, since nearly every call may throw one and nearly none does. Copied when it is changed.
+    private var box: Box
+    private var facts: Facts {
+        get { box.facts }
+        _modify {
+            if !isKnownUniquelyReferenced(&box) { box = Box(box.facts) }
+            yield &box.facts
+        }
+    }
+
+    var code: ProblemCode { get { facts.code } set { facts.code = newValue } }
+    var status: Int { get { facts.status } set { facts.status = newValue } }
     /// What was wrong, and what would be right.
-    var detail: String
-    var retryable: Bool
+    var detail: String { get { facts.detail } set { facts.detail = newValue } }
+    var retryable: Bool { get { facts.retryable } set { facts.retryable = newValue } }
     /// Redis' own line.
-    var redisError: String?
+    var redisError: String? { get { facts.redisError } set { facts.redisError = newValue } }
     /// Where in a body it went wrong: RFC 6901 pointers.
-    var errors: [(pointer: String, detail: String)] = []
+    var errors: [(pointer: String, detail: String)] { get { facts.errors } set { facts.errors = newValue } }
     /// A curl line that works, once it is known under which name we are called.
-    var hint: Hint?
+    var hint: Hint? { get { facts.hint } set { facts.hint = newValue } }
     /// Seconds for `Retry-After`.
-    var retryAfter: Int?
+    var retryAfter: Int? { get { facts.retryAfter } set { facts.retryAfter = newValue } }
     /// `Allow`, on a 405.
-    var allow: String?
+    var allow: String? { get { facts.allow } set { facts.allow = newValue } }
     /// Further members, each a name and its JSON.
-    var members: [(name: StaticString, json: String)] = []
-    var closesConnection = false
+    var members: [(name: StaticString, json: String)] { get { facts.members } set { facts.members = newValue } }
+    var closesConnection: Bool { get { facts.closesConnection } set { facts.closesConnection = newValue } }
 
     init(_ code: ProblemCode, _ detail: String, status: Int? = nil) {
-        self.code = code
-        self.status = status ?? code.status
-        self.detail = detail
-        retryable = code.isRetryable
+        box = Box(Facts(code: code, status: status ?? code.status, detail: detail, retryable: code.isRetryable))
         if retryable && code != .requestTimeout { retryAfter = 1 }
     }
 

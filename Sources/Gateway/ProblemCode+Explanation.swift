@@ -44,6 +44,9 @@ extension ProblemCode {
         case .messageNotFound: (
             "The stream has no message with this ID: it was deleted or trimmed, or never was.",
             "Nothing: there is no such message any more.")
+        case .policyNotFound: (
+            "The group has no recovery policy.",
+            "Set one with `PUT`; where there is none, nothing is taken over or made a dead letter by itself.")
         case .methodNotAllowed: (
             "The path is known, and does not take this method.",
             "Use one of those in the header `Allow`.")

@@ -52,6 +52,7 @@ extension Route {
         let message: StaticString = "/v1/streams/{stream}/messages/{id}"
         let groups: StaticString = "/v1/streams/{stream}/groups"
         let group: StaticString = "/v1/streams/{stream}/groups/{group}"
+        let recovery: StaticString = "/v1/streams/{stream}/groups/{group}/recovery"
         let consumer: StaticString = "/v1/streams/{stream}/groups/{group}/consumers/{consumer}"
         return [
             Route(.get, "/v1/streams", .scope(.consume), "listStreams") { api, call async throws(Problem) in try await api.listStreams(call) },
@@ -79,6 +80,10 @@ extension Route {
             Route(.get, "/v1/streams/{stream}/groups/{group}/pending/messages", .scope(.consume), "listPending") { api, call async throws(Problem) in try await api.listPending(call) },
             Route(.post, "/v1/streams/{stream}/groups/{group}/consumers/{consumer}/claim", .scope(.consume), "claimMessages") { api, call async throws(Problem) in try await api.claimMessages(call) },
             Route(.post, "/v1/streams/{stream}/groups/{group}/consumers/{consumer}/autoclaim", .scope(.consume), "autoclaimMessages") { api, call async throws(Problem) in try await api.autoclaimMessages(call) },
+            Route(.put, recovery, .scope(.admin), "putPolicy") { api, call async throws(Problem) in try await api.putPolicy(call) },
+            Route(.get, recovery, .scope(.consume), "showPolicy") { api, call async throws(Problem) in try await api.showPolicy(call) },
+            Route(.delete, recovery, .scope(.admin), "deletePolicy") { api, call async throws(Problem) in try await api.deletePolicy(call) },
+            Route(.post, "/v1/streams/{stream}/redrive", .scope(.admin), "redriveMessages") { api, call async throws(Problem) in try await api.redriveMessages(call) },
             Route(.get, "/healthz", .open, "checkHealth") { api, call async throws(Problem) in try await api.checkHealth(call) },
             Route(.get, "/readyz", .open, "checkReadiness") { api, call async throws(Problem) in try await api.checkReadiness(call) },
             Route(.get, "/metrics", .anyToken, "showMetrics") { api, call async throws(Problem) in try await api.showMetrics(call) },

@@ -36,6 +36,7 @@ public final class EventLoop: @unchecked Sendable {
     private var jobs: [UnownedJob] = []
     private var batch: [UnownedJob] = []
     private var dirty: [any Flushable] = []
+    private var dirtyFirst: [any Flushable] = []
     private var flushing: [any Flushable] = []
     private var timers = TimerHeap()
     private let stopping = Atomic(false)
@@ -76,7 +77,7 @@ public final class EventLoop: @unchecked Sendable {
     /// Ticks without sleeping until nothing is ready: how tests step the loop.
     public func runUntilIdle() {
         thread = pthread_self()
-        repeat { tick(maySleep: false) } while !jobs.isEmpty || !dirty.isEmpty || hasMail
+        repeat { tick(maySleep: false) } while !jobs.isEmpty || hasOutput || hasMail
     }
 
     /// Ticks until `condition` holds or `limit` of real time has passed; true when it held.
@@ -148,6 +149,11 @@ public final class EventLoop: @unchecked Sendable {
         dirty.append(target)
     }
 
+    /// The same, before all those: for what others work on while the rest is written.
+    public func flushFirst(_ target: any Flushable) {
+        dirtyFirst.append(target)
+    }
+
     /// Runs `action` on the loop in its next tick. From any thread.
     public func execute(_ action: @escaping @Sendable () -> Void) {
         post { $0.actions.append(action) }
@@ -165,6 +171,7 @@ public final class EventLoop: @unchecked Sendable {
         if mustSignal { eventfd_write(wakeup, 1) }
     }
 
+    private var hasOutput: Bool { !dirty.isEmpty || !dirtyFirst.isEmpty }
     private var hasMail: Bool { inbox.withLock { $0.isSignalled } }
 
     // MARK: A tick
@@ -172,7 +179,7 @@ public final class EventLoop: @unchecked Sendable {
     private func tick(maySleep: Bool, atMost limit: Int32 = -1) {
         runJobs()
         flush()
-        let idle = maySleep && jobs.isEmpty && dirty.isEmpty
+        let idle = maySleep && jobs.isEmpty && !hasOutput
         let count = epoll.wait(milliseconds: idle ? sleepTime(atMost: limit) : 0)
         now = clock.now
         for index in 0..<count { epoll.dispatch(index) }
@@ -192,7 +199,13 @@ public final class EventLoop: @unchecked Sendable {
     }
 
     private func flush() {
+        swap(&dirtyFirst, &flushing)
+        flushSwapped()
         swap(&dirty, &flushing)
+        flushSwapped()
+    }
+
+    private func flushSwapped() {
         for target in flushing { target.flush() }
         flushing.removeAll(keepingCapacity: true)
     }

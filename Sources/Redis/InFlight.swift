@@ -95,11 +95,17 @@ final class CommandBatch {
     }
 }
 
-/// A queue in a ring of memory that grows and is used again.
-struct Ring<Element> {
-    private var slots: [Element?] = Array(repeating: nil, count: 64)
+/// A queue in a ring of memory that grows and is used again. A class, so that it is handed over whole.
+final class Ring<Element> {
+    private var slots = UnsafeMutablePointer<Element>.allocate(capacity: 64)
+    private var capacity = 64
     private var head = 0
     private(set) var count = 0
+
+    deinit {
+        while popFirst() != nil {}
+        slots.deallocate()
+    }
 
     var isEmpty: Bool { count == 0 }
 
@@ -108,34 +114,37 @@ struct Ring<Element> {
     /// The i-th from the front.
     subscript(index: Int) -> Element {
         get {
-            guard index < count, let element = slots[(head + index) & (slots.count - 1)] else {
-                preconditionFailure("There is no such element.")
-            }
-            return element
+            precondition(index < count, "There is no such element.")
+            return slots[place(index)]
         }
-        set { slots[(head + index) & (slots.count - 1)] = newValue }
+        _modify {
+            precondition(index < count, "There is no such element.")
+            yield &slots[place(index)]
+        }
     }
 
-    mutating func append(_ element: Element) {
-        if count == slots.count { grow() }
-        slots[(head + count) & (slots.count - 1)] = element
+    func append(_ element: consuming Element) {
+        if count == capacity { grow() }
+        (slots + place(count)).initialize(to: element)
         count += 1
     }
 
-    mutating func popFirst() -> Element? {
+    func popFirst() -> Element? {
         guard count > 0 else { return nil }
-        let element = slots[head].take()
-        head = (head + 1) & (slots.count - 1)
+        let element = (slots + head).move()
+        head = place(1)
         count -= 1
         return element
     }
 
-    private mutating func grow() {
-        var larger: [Element?] = []
-        larger.reserveCapacity(slots.count * 2)
-        for index in 0..<count { larger.append(slots[(head + index) & (slots.count - 1)]) }
-        for _ in count..<slots.count * 2 { larger.append(nil) }
+    private func place(_ index: Int) -> Int { (head + index) & (capacity - 1) }
+
+    private func grow() {
+        let larger = UnsafeMutablePointer<Element>.allocate(capacity: capacity * 2)
+        for index in 0..<count { (larger + index).moveInitialize(from: slots + place(index), count: 1) }
+        slots.deallocate()
         slots = larger
+        capacity *= 2
         head = 0
     }
 }

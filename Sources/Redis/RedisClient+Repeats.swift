@@ -17,7 +17,6 @@ enum Repeat {
 
 extension RedisClient {
     func giveBack(_ unanswered: Ring<InFlight>, sent: UInt64, _ reason: RedisError.Reason) {
-        var unanswered = unanswered
         while let entry = unanswered.popFirst() {
             let mayRepeat = !isClosing && entry.deadline > loop.now
             switch entry.waiter {

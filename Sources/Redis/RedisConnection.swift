@@ -105,7 +105,7 @@ final class RedisConnection: Pollable, Flushable {
     private func flushSoon() {
         guard !flushIsDue else { return }
         flushIsDue = true
-        loop.flushLater(self)
+        loop.flushFirst(self)
     }
 
     func flush() {

@@ -23,11 +23,11 @@ final class Rig: @unchecked Sendable {
     }
 
     /// - Parameter arguments: of the gateway, besides its port and its Redis.
-    init(_ arguments: [String] = [], configuration: String? = nil, redisOptions: [String] = []) throws {
+    init(_ arguments: [String] = [], configuration: String? = nil, redisOptions: [String] = [], token: String? = nil) throws {
         redis = try RedisServerProcess(options: redisOptions)
         gateway = try GatewayProcess(
             ["--redis", "unix://\(redis.directory)/redis.sock", "--loops", "2"] + arguments, configuration: configuration)
-        client = TestClient(port: gateway.port)
+        client = TestClient(port: gateway.port, token: token)
         try waitUntilConnected()
         redisVersion = try client.get("/v1/info").json["redis"]["version"].string ?? ""
     }

@@ -16,6 +16,11 @@ enum BackgroundWork: Sendable {
     case answerEmpty(WaiterID)
     /// What was read for a client that has gone becomes unowned.
     case handBack(StreamName, GroupName, ConsumerName, ids: [[UInt8]])
+    /// Which groups have a recovery policy, and what it says; of one group, or of all.
+    case loadPolicy(WaitKey)
+    case loadPolicies
+    /// The time has come to carry one out.
+    case recover(WaitKey)
 }
 
 final class API {
@@ -24,6 +29,7 @@ final class API {
     let config: Config
     let longPoll: LongPoll
     let metrics: Metrics
+    let recovery: Recovery
     var unowned = UnownedIndex()
     /// Commands that go out together at the end of the tick.
     var consumersToCreate: [RedisCommand] = []
@@ -41,6 +47,7 @@ final class API {
         self.config = config
         self.longPoll = longPoll
         self.metrics = metrics
+        recovery = Recovery(loop: loop, store: store, longPoll: longPoll, limits: config.limits)
     }
 }
 

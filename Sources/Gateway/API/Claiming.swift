@@ -57,7 +57,9 @@ extension API {
     }
 
     /// How long a message may stay with a consumer of the group before others may take it (API.md §3).
-    func lease(of key: WaitKey) async throws(Problem) -> Duration { config.lease }
+    func lease(of key: WaitKey) async throws(Problem) -> Duration {
+        recovery.index.policy(key)?.maxIdle ?? config.lease
+    }
 
     /// Idle time from which a message may be claimed; the bare name is the group's lease.
     func claimIdle(_ name: StaticString, _ query: QueryParameters, of key: WaitKey) async throws(Problem) -> Duration? {

@@ -89,22 +89,15 @@ extension API {
         _ = try call.query()
         try await call.refuseBody()
         let (stream, group) = (try call.stream(), try call.group())
-        let reply = try await changeGroup(
-            .xgroupDestroy(stream.bytes, group: group.bytes), stream, group, and: [.unlink(GatewayKeys.due(stream, group))])
+        let reply = try await ask(DestroyGroupScript.script, DestroyGroupScript.call(stream, group), stream, group)
         guard reply.integer == 1 else { throw .groupNotFound(group, of: stream) }
         return json(literal: "{\"destroyed\":true}")
     }
 
     /// Changes the group, and tells all who wait for it, on any replica: tracking does not.
-    @discardableResult
-    private func changeGroup(
-        _ command: RedisCommand, _ stream: StreamName, _ group: GroupName, and more: [RedisCommand] = []
-    ) async throws(Problem) -> RedisReply {
-        let results = try await askAll([command] + more + [Nudge(.group, stream, group).publish], stream, group)
-        switch results[0] {
-        case .success(let reply): return reply
-        case .failure(let error): throw await explain(error, stream, group)
-        }
+    private func changeGroup(_ command: RedisCommand, _ stream: StreamName, _ group: GroupName) async throws(Problem) {
+        let results = try await askAll([command, Nudge(.group, stream, group).publish], stream, group)
+        if case .failure(let error) = results[0] { throw await explain(error, stream, group) }
     }
 
     func askAll(

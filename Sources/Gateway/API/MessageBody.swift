@@ -15,10 +15,12 @@ struct AddOptions {
     var trim: StreamTrim?
     var onlyIfExists = false
     var references: StreamReferencePolicy?
+    /// The call of a script that adds the message, in place of an XADD.
+    var call: RedisCommand?
 
     /// The command, to which names and values are to be appended.
     func command(_ id: StreamAddID?, reserving: Int) -> RedisCommand {
-        .xadd(
+        call ?? .xadd(
             stream.bytes, id: id ?? .automatic, trim: trim, onlyIfExists: onlyIfExists, references: references,
             reserving: stream.bytes.count + reserving)
     }

@@ -163,7 +163,7 @@ extension Call {
         return try idsInBody(limits)
     }
 
-    private func idsInBody(_ limits: Limits) throws(Problem) -> [StreamID] {
+    func idsInBody(_ limits: Limits) throws(Problem) -> [StreamID] {
         guard !request.body.isEmpty else {
             throw Problem(.invalidRequest, "Name the messages in a body: {\"ids\":[\"1709251200000-0\"]}.")
         }

@@ -93,6 +93,12 @@ struct Limits: Sendable, Equatable {
     /// Sinks of the configuration and of the API together: each has a worker per stream. 413 `TOO_LARGE`.
     var sinks = 1000
 
+    // MARK: Recovery (API.md §6)
+
+    /// Recovery policies, in all: every loop of every gateway knows each, and one walks its group's pending list.
+    /// `sluice_recovery_policies`; 413 `TOO_LARGE`.
+    var policies = 10_000
+
     /// File descriptors for Redis, webhooks and files.
     static let ownDescriptors = 1000
 

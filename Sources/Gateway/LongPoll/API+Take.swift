@@ -27,12 +27,32 @@ extension API {
             try await takeByScript(read, slice, from: "-", lateness, into: body, &batch)
         }
         await takeMore(read, lateness, into: body, from: start, &batch)
+        // Whoever waits looks then: a message may be idle for long enough.
+        if let due = recovery.index.due(read.key), due > loop.now, read.position == .new {
+            batch.unownedDue = min(due, batch.unownedDue ?? due)
+        }
         return batch
+    }
+
+    /// What a look claims of messages that others have left idle.
+    private struct IdleClaim {
+        /// Nil: nothing.
+        var minIdle: Duration?
+        var policy: RecoveryPolicy?
+        /// Nobody asked for it by name.
+        var isByPolicy = false
+    }
+
+    private func claim(of read: GroupRead) -> IdleClaim {
+        guard read.position == .new, let policy = recovery.index.policy(read.key) else { return IdleClaim(minIdle: read.claimMinIdle) }
+        if let wish = read.claimMinIdle { return IdleClaim(minIdle: min(wish, policy.maxIdle), policy: policy) }
+        guard !read.noAck, recovery.index.mayHaveIdle(read.key, now: loop.now) else { return IdleClaim(policy: policy) }
+        return IdleClaim(minIdle: policy.maxIdle, policy: policy, isByPolicy: true)
     }
 
     /// Whether one XREADGROUP does: nothing is to be claimed, and no unowned message is due.
     func isPlain(_ read: GroupRead) -> Bool {
-        read.claimMinIdle == nil && !(read.takesUnowned && unowned.mayHave(read.key, now: loop.now))
+        claim(of: read).minIdle == nil && !(read.takesUnowned && unowned.mayHave(read.key, now: loop.now))
     }
 
     func firstSlice(_ read: GroupRead) -> Int { min(read.count, limits.readSlice) }
@@ -91,6 +111,7 @@ extension API {
     private func takeByScript(
         _ read: GroupRead, _ count: Int, from cursor: String, _ lateness: Lateness, into body: ByteBuffer, _ batch: inout Batch
     ) async throws(RedisError) {
+        let claim = claim(of: read)
         let (generation, before) = (unowned.generation(read.key), batch.count)
         var search = read.takesUnowned ? unowned.search(read.key, now: loop.now) : .nothing
         var rest = "-"
@@ -98,8 +119,8 @@ extension API {
         repeat {
             let left = count - (batch.count - before)
             let call = TakeScript.call(
-                read.stream, read.group, read.consumer, count: left, unowned: search, minIdle: read.claimMinIdle,
-                noack: read.noAck, cursor: cursor, rest: rest)
+                read.stream, read.group, read.consumer, count: left, unowned: search, minIdle: claim.minIdle,
+                noack: read.noAck, cursor: cursor, rest: rest, policy: claim.policy, isClaimByPolicy: claim.isByPolicy)
             let reply: RedisReply
             do {
                 reply = try await store.evaluate(
@@ -115,7 +136,7 @@ extension API {
             if taken.remaining + fresh.remaining > 0 { batch.slices.append(.taken(reply)) }
             batch.isFull = taken.remaining + fresh.remaining >= left
             batch.cursor = parts.cursor.isEmpty ? nil : parts.cursor
-            writeTaken(&taken, read, into: body, &batch)
+            writeTaken(&taken, read, claim, into: body, &batch)
             writeFresh(&fresh, read, into: body, &batch)
             if parts.due >= 0 {
                 let due = loop.now + .milliseconds(parts.due)
@@ -125,6 +146,9 @@ extension API {
                 unowned.foundNone(read.key, due: batch.unownedDue, generation: generation)
             }
             if read.claimMinIdle != nil { batch.claimDue = nextClaim(batch, parts.idle) }
+            if claim.isByPolicy && parts.cursor.isEmpty && parts.rest.isEmpty {
+                recovery.index.looked(read.key, left: parts.idle < 0 ? nil : .milliseconds(parts.idle), now: loop.now)
+            }
             rest = parts.rest
             if !rest.isEmpty { search = .everything }
         } while !rest.isEmpty
@@ -148,7 +172,9 @@ extension API {
         }
     }
 
-    private func writeTaken(_ rows: inout RedisCursor, _ read: GroupRead, into body: ByteBuffer, _ batch: inout Batch) {
+    private func writeTaken(
+        _ rows: inout RedisCursor, _ read: GroupRead, _ claim: IdleClaim, into body: ByteBuffer, _ batch: inout Batch
+    ) {
         let writer = MessageWriter(body: body, asPairs: read.asPairs)
         while var row = rows.takeArray() {
             if batch.count > 0 { body.append(UInt8(ascii: ",")) }
@@ -159,6 +185,7 @@ extension API {
                 deliveryCount: row.takeInteger() ?? 1, idle: row.takeInteger(), consumer: row.takeBytes())
             writer.write(id: id, fields: &fields, details)
             batch.count += 1
+            if claim.isByPolicy, details.consumer.map({ !$0.isSame(as: "unowned") }) ?? false { recovery.counters.recovered += 1 }
         }
     }
 }

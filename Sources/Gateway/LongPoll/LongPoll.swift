@@ -225,6 +225,9 @@ final class LongPoll {
 
     // MARK: Inside
 
+    /// Whether the stream's home is on this loop.
+    func isHome(of stream: StreamName) -> Bool { homeIndex(stream) == index }
+
     private func homeIndex(_ stream: StreamName) -> Int {
         loopCount == 1 ? 0 : Int(UInt(bitPattern: stream.hashValue) % UInt(loopCount))
     }

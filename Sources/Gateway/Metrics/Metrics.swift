@@ -24,11 +24,13 @@ final class Metrics {
 /// A copy that may cross threads.
 struct MetricValues: Sendable {
     var messagesAdded = 0
+    var redriven = 0
     var problems: [String: Int] = [:]
     var routes: [RouteValues] = []
 
     mutating func add(_ other: MetricValues) {
         messagesAdded += other.messagesAdded
+        redriven += other.redriven
         problems.merge(other.problems, uniquingKeysWith: +)
         for (index, route) in other.routes.enumerated() { routes[index].add(route) }
     }

@@ -17,6 +17,7 @@ struct LoopSnapshot: Sendable {
     var waiters = LongPoll.Counters()
     var redis: [(name: StaticString, value: Int)] = []
     var sinks: [SinkSnapshot] = []
+    var recovery = RecoveryCounters()
 }
 
 struct MetricsPage {
@@ -49,6 +50,12 @@ struct MetricsPage {
         one("sluice_waiters_departed_total", "counter", "Parked requests whose client has left.", sum(\.waiters.departed), to: page)
         one("sluice_looks_total", "counter", "Reads of Redis on behalf of parked requests.", sum(\.waiters.looks), to: page)
         one("sluice_handed_back_total", "counter", "Messages that became unowned because their client had gone.", sum(\.waiters.handedBack), to: page)
+        one("sluice_recovery_policies", "gauge", "Recovery policies that are known.", sum(\.recovery.policies), to: page)
+        one("sluice_recovery_recovered_total", "counter", "Messages that reads took over by a recovery policy.", sum(\.recovery.recovered), to: page)
+        one("sluice_recovery_dead_letters_total", "counter", "Dead letters of recovery policies.", sum(\.recovery.deadLettered), to: page)
+        one("sluice_recovery_reaped_total", "counter", "Consumers removed by recovery policies.", sum(\.recovery.reaped), to: page)
+        one("sluice_recovery_errors_total", "counter", "Work on recovery policies that Redis did not let us do.", sum(\.recovery.errors), to: page)
+        one("sluice_redriven_total", "counter", "Dead letters put back where they came from.", sum(\.values.redriven), to: page)
         writeRedis(to: page)
         SinkSnapshot.write(snapshots.flatMap(\.sinks), to: page)
     }

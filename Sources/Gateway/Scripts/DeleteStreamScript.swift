@@ -1,9 +1,9 @@
 // Deletes a stream, and what the gateway keeps beside it for its groups: a stream that is made anew under the
-// name, with the same IDs perhaps, must not find the old one's due times. One script, because a key of another
+// name, with the same IDs perhaps, must not find the old one's due times and recovery policies. One script, because a key of another
 // type must be left alone, whoever puts it there when.
 //
 // KEYS  stream
-// ARGV  how the keys begin that end in a group's name, in the stream's slot
+// ARGV  how the keys of due times and those of policies begin that end in a group's name, in the stream's slot
 // Reply 1; an error where there is no stream
 //
 // The keys of groups are not declared: only the stream itself knows its groups. They are of the stream's slot,
@@ -21,7 +21,10 @@ enum DeleteStreamScript {
         for _, row in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
           for i = 1, #row, 2 do
             if row[i] == 'name' then
-              for _, prefix in ipairs(ARGV) do redis.call('UNLINK', prefix .. row[i + 1]) end
+              redis.call('UNLINK', ARGV[1] .. row[i + 1])
+              if redis.call('UNLINK', ARGV[2] .. row[i + 1]) == 1 then
+                redis.call('PUBLISH', 'sluice:nudge', 'p' .. #stream .. ':' .. stream .. row[i + 1])
+              end
             end
           end
         end
@@ -33,6 +36,7 @@ enum DeleteStreamScript {
         var command = script.call(keyCount: 1, effect: .write)
         command.appendKey(stream.bytes)
         command.append(GatewayKeys.duePrefix(stream))
+        command.append(GatewayKeys.recoveryPrefix(stream))
         return command
     }
 }

@@ -2,20 +2,24 @@
 // holds, and messages that others have left idle. One script, because between looking and claiming
 // another reader could take the same message: each must reach exactly one.
 //
-// KEYS  stream, the group's due times
+// KEYS  stream, the group's due times, and, where the claim is its recovery policy's alone, that
 // ARGV  group, consumer, count, which unowned ones to take (nothing; due: those whose due time has come;
 //       everything: also those without one), idle ms to claim from ("" for none), 1 for NOACK, where the walk over
-//       the idle messages begins ("-", or the cursor of the call before), where that over the unowned ones does
+//       the idle messages begins ("-", or the cursor of the call before), where that over the unowned ones does, how
+//       often a message is delivered at most ("" where the group has no recovery policy)
 // Reply [taken, fresh, due, idle, cursor, rest]
 //   taken  rows [id, fields, delivery count, idle ms before, consumer before], in the pending list's order
 //   fresh  entries as XREADGROUP gives them
 //   due    ms until the next unowned message falls due; -1: none waits
 //   idle   ms until one of the 100 oldest pending messages is idle enough; -1: none is, or none was asked for.
 //          The others may be sooner: who waits must look again within a second anyway, since claims set idle times
+//          (where nobody asked for the claim by name, it is no more than that then: reads look by it)
 //   cursor where to go on, when `count` were taken and there may be more to take; else ""
 //   rest   where to go on with the unowned ones, when there are too many for one call; then only they were looked
 //          at, and the call is to be repeated before anything else; else ""
-// A pending message whose entry is gone is acknowledged on the way (6.2 would leave it pending for ever).
+// A pending message whose entry is gone is acknowledged on the way (6.2 would leave it pending for ever). Under a
+// recovery policy it is left alone, and so is one that was delivered often enough: both become dead letters, whatever
+// their due time.
 // Due times may be lost (the set expires a day after the last of them, a Redis that is full may evict it): where more
 // is unowned than has one, also `due` takes everything.
 // Redis picks the idle ones itself (16 ms for 100,000 pending; a walk here over 1,000 takes a millisecond). Of
@@ -30,14 +34,20 @@ enum TakeScript {
         """
         local stream, due = KEYS[1], KEYS[2]
         local group, consumer, count = ARGV[1], ARGV[2], tonumber(ARGV[3])
-        local min_idle = tonumber(ARGV[5])
+        local min_idle, max_deliveries, policy = tonumber(ARGV[5]), tonumber(ARGV[9]), KEYS[3]
         local summary = redis.pcall('XPENDING', stream, group)
         if summary.err then return summary end
         local time = redis.call('TIME')
         local now = time[1] * 1000 + math.floor(time[2] / 1000)
-        local taken, next_due, next_idle = {}, -1, -1
+        local taken, recovered, next_due, next_idle = {}, 0, -1, -1
 
         local function take(row)
+          if max_deliveries
+            and (row[4] >= max_deliveries or not redis.call('XRANGE', stream, row[1], row[1])[1]) then
+            redis.call('ZREM', due, row[1])
+            return
+          end
+          if row[2] ~= 'unowned' then recovered = recovered + 1 end
           local claimed = redis.call('XCLAIM', stream, group, consumer, 0, row[1])[1]
           if claimed then
             taken[#taken + 1] = {row[1], claimed[2], row[4] + 1, row[3], row[2]}
@@ -81,7 +91,8 @@ enum TakeScript {
             local rows = pending(idle, last, holder)
             for _, row in ipairs(rows) do
               if #taken >= count then return last end
-              if row[2] ~= 'unowned' or not wait_for_due(row[1]) then take(row) end
+              local is_left = policy and idle and ARGV[4] == 'nothing'
+              if row[2] ~= 'unowned' or not is_left and not wait_for_due(row[1]) then take(row) end
               last = '(' .. row[1]
             end
             if #rows < 100 then return last end
@@ -114,6 +125,13 @@ enum TakeScript {
               local left = min_idle - row[3]
               if left > 0 and (next_idle < 0 or left < next_idle) then next_idle = left end
             end
+            if policy and summary[1] > 100 then
+              local soon = math.min(math.max(math.floor(summary[1] / 100), 200), 1000)
+              next_idle = next_idle < 0 and soon or math.min(next_idle, soon)
+            end
+          end
+          if policy and recovered > 0 and redis.call('EXISTS', policy) == 1 then
+            redis.call('HINCRBY', policy, 'recovered', recovered)
           end
         end
 
@@ -128,21 +146,25 @@ enum TakeScript {
         return {taken, fresh, next_due, next_idle, #taken >= count and cursor or '', ''}
         """)
 
+    /// `policy`: the group's; `isClaimByPolicy`: nobody asked for the claim by name.
     static func call(
         _ stream: StreamName, _ group: GroupName, _ consumer: ConsumerName, count: Int,
-        unowned: UnownedIndex.Search, minIdle: Duration?, noack: Bool, cursor: String = "-", rest: String = "-"
+        unowned: UnownedIndex.Search, minIdle: Duration?, noack: Bool, cursor: String = "-", rest: String = "-",
+        policy: RecoveryPolicy? = nil, isClaimByPolicy: Bool = false
     ) -> RedisCommand {
-        var command = script.call(keyCount: 2, effect: .consume)
+        var command = script.call(keyCount: isClaimByPolicy ? 3 : 2, effect: .consume)
         command.appendKey(stream.bytes)
         command.appendKey(GatewayKeys.due(stream, group))
+        if isClaimByPolicy { command.appendKey(GatewayKeys.recovery(stream, group)) }
         command.append(group.bytes)
         command.append(consumer.bytes)
         command.append(decimal: count)
         command.append(unowned.rawValue)
-        if let minIdle { command.append(decimal: minIdle.milliseconds) } else { command.append(literal: "") }
+        if let minIdle { command.append(milliseconds: minIdle) } else { command.append(literal: "") }
         command.append(literal: noack ? "1" : "0")
         command.append(cursor)
         command.append(rest)
+        if let policy { command.append(decimal: policy.maxDeliveries) } else { command.append(literal: "") }
         return command
     }
 }
