@@ -34,7 +34,7 @@ final class Responder: HTTPResponder {
         switch router.match(request.method, request.path) {
         case .found(let index, let parameters):
             visit.route = index
-            let caller = try gatekeeper.check(request, routes[index].access, parameters)
+            let caller = try gatekeeper.check(request, routes[index], parameters)
             try checkAccept(request, index)
             return try routes[index].handler(api, Call(request: request, parameters: parameters, caller: caller))
         case .options(let allow):
@@ -60,7 +60,7 @@ final class Responder: HTTPResponder {
             call.visit = visit
             return .soon(call)
         case .success(.response(var response)):
-            if case .later(let later) = response.body, let call = later as? ParkedCall {
+            if case .later(let later) = response.body, let call = later as? any LaterAnswer {
                 let reply = Reply(request, visit, logs: api.config.logsRequests)
                 call.complete = { [self] in complete($0, reply) }
             } else {

@@ -24,6 +24,8 @@ struct Route {
     /// The operationId.
     var name: StaticString
     var handler: Handler
+    /// The path's first parameter is a stream, for which a token must be. Other calls check theirs themselves.
+    let namesStream: Bool
 
     /// Whether a call may be repeated without harm when its outcome is unknown (RFC 9110 §9.2.2; an ack too).
     var isIdempotent: Bool { method != .post && method != .patch || Route.repeatable.contains { name.isSame(as: $0) } }
@@ -37,6 +39,7 @@ struct Route {
         self.access = access
         self.name = name
         self.handler = handler
+        namesStream = path.description.hasPrefix("/v1/streams/{stream}")
     }
 
     init(_ method: Method, _ path: StaticString, _ access: Access, _ name: StaticString, _ handler: @escaping AsyncHandler) {
@@ -65,6 +68,7 @@ extension Route {
             Route(.delete, message, .scope(.admin), "deleteMessage") { api, call async throws(Problem) in try await api.deleteMessage(call) },
             Route(.post, "/v1/streams/{stream}/delete", .scope(.admin), "deleteMessages") { api, call async throws(Problem) in try await api.deleteMessages(call) },
             Route(.post, "/v1/streams/{stream}/trim", .scope(.admin), "trimStream") { api, call async throws(Problem) in try await api.trimStream(call) },
+            Route(.get, "/v1/messages", .scope(.consume), "listMessagesOfStreams") { api, call async throws(Problem) in try await api.listMessagesOfStreams(call) },
             Route(.get, groups, .scope(.consume), "listGroups") { api, call async throws(Problem) in try await api.listGroups(call) },
             Route(.put, group, .scope(.admin), "createGroup") { api, call async throws(Problem) in try await api.createGroup(call) },
             Route(.get, group, .scope(.consume), "showGroup") { api, call async throws(Problem) in try await api.showGroup(call) },
@@ -74,6 +78,7 @@ extension Route {
             Route(.put, consumer, .scope(.consume), "createConsumer") { api, call async throws(Problem) in try await api.createConsumer(call) },
             Route(.delete, consumer, .scope(.consume), "deleteConsumer") { api, call async throws(Problem) in try await api.deleteConsumer(call) },
             Route(.post, "/v1/streams/{stream}/groups/{group}/consumers/{consumer}/read", .scope(.consume), "readMessages", prompt: { api, call throws(Problem) in try api.readMessages(call) }),
+            Route(.post, "/v1/groups/{group}/consumers/{consumer}/read", .scope(.consume), "readMessagesOfStreams") { api, call async throws(Problem) in try await api.readMessagesOfStreams(call) },
             Route(.post, "/v1/streams/{stream}/groups/{group}/ack", .scope(.consume), "ackMessages", prompt: { api, call throws(Problem) in try api.ackMessages(call) }),
             Route(.post, "/v1/streams/{stream}/groups/{group}/consumers/{consumer}/settle", .scope(.consume), "settleMessages") { api, call async throws(Problem) in try await api.settleMessages(call) },
             Route(.get, "/v1/streams/{stream}/groups/{group}/pending", .scope(.consume), "showPending") { api, call async throws(Problem) in try await api.showPending(call) },

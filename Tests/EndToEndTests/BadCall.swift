@@ -3,7 +3,7 @@
 import Support
 import Testing
 
-/// A call that must fail. In `path`, `S` is a stream with a message and the group `g`; `T` a key of another
+/// A call that must fail. In `path`, also in its query, `S` is a stream with a message and the group `g`; `T` a key of another
 /// type; `N` nothing.
 struct BadCall: CustomTestStringConvertible, Sendable {
     let method: String
@@ -45,6 +45,8 @@ extension Rig {
                 let place = "/streams/\(letter)"
                 for end in ["/", "?"] { path = path.replacing(place + end, with: "/streams/\(name)\(end)") }
                 if path.hasSuffix(place) { path = String(path.dropLast(letter.count)) + name }
+                path = path.replacing("stream=\(letter)&", with: "stream=\(name)&")
+                if path.hasSuffix("stream=\(letter)") { path = String(path.dropLast(letter.count)) + name }
             }
             let reply = try client.begin(call.method, path, body: call.body.map { Array($0.utf8) }, headers: call.headers).wait()
             call.check(reply)

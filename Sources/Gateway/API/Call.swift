@@ -14,20 +14,40 @@ struct Call {
 
     /// The first path parameter of every call below `/v1/streams/`.
     func stream() throws(Problem) -> StreamName {
-        let name = StreamName(bytes: try decode(0, "stream"))
+        try Call.checkedStream(StreamName(bytes: try decode(0, "stream")))
+    }
+
+    /// The streams that a query names, each once, and each for the caller to use.
+    func streams(_ query: QueryParameters, _ limits: Limits) throws(Problem) -> [StreamName] {
+        let names = try query.all("stream")
+        guard !names.isEmpty else { throw .parameter("stream", "name at least one, as in ?stream=orders&stream=payments.") }
+        guard names.count <= limits.streams else {
+            throw .parameter("stream", "at most \(limits.streams) streams a read, not \(names.count).")
+        }
+        var streams: Set<StreamName> = []
+        return try names.map { name throws(Problem) in
+            try caller.require(name)
+            let stream = try Call.checkedStream(StreamName(bytes: try Call.checkedName(name, "stream")))
+            guard streams.insert(stream).inserted else { throw .parameter("stream", "\(name.quoted) is given twice.") }
+            return stream
+        }
+    }
+
+    private static func checkedStream(_ name: StreamName) throws(Problem) -> StreamName {
         if name.isReserved {
             throw Problem(.reservedName, "Names that begin with 'sluice:' are the gateway's own.")
         }
         return name
     }
 
-    func group() throws(Problem) -> GroupName { GroupName(bytes: try decode(1, "group")) }
+    /// The second, but where the path names no stream.
+    func group(at place: Int = 1) throws(Problem) -> GroupName { GroupName(bytes: try decode(place, "group")) }
 
-    func consumer() throws(Problem) -> ConsumerName { ConsumerName(bytes: try decode(2, "consumer")) }
+    func consumer(at place: Int = 2) throws(Problem) -> ConsumerName { ConsumerName(bytes: try decode(place, "consumer")) }
 
     /// The consumer of a call that makes it a holder of messages.
-    func readingConsumer() throws(Problem) -> ConsumerName {
-        let name = try consumer()
+    func readingConsumer(at place: Int = 2) throws(Problem) -> ConsumerName {
+        let name = try consumer(at: place)
         if name == .unowned {
             throw Problem(.reservedName, "The consumer 'unowned' holds the messages that nobody holds; read under another name.")
         }

@@ -102,8 +102,8 @@ extension API {
     func look(_ read: inout TailRead, into body: ByteBuffer) async throws(RedisError) -> Int {
         let writer = MessageWriter(body: body, asPairs: read.asPairs)
         var written = 0
-        while written < read.count && body.count < limits.replyBytes {
-            let slice = min(read.count - written, limits.readSlice)
+        while written < read.count && body.count < limits.replyBytes / read.sharers {
+            let slice = min(read.count - written, limits.readSlice(sharedBy: read.sharers))
             let reply = try await store.send(.xread([(read.stream.bytes, .after(read.after))], count: slice))
             guard var entries = reply.entriesOfOnlyStream else { return written }
             let found = entries.remaining
@@ -138,4 +138,6 @@ struct TailRead {
     var after: StreamID
     var count: Int
     var asPairs: Bool
+    /// How many streams are read into the same answer.
+    var sharers = 1
 }

@@ -87,16 +87,26 @@ extension GroupRead {
         stream = try call.stream()
         group = try call.group()
         consumer = try call.readingConsumer()
-        count = try query.integer("count", in: 1...api.limits.count) ?? 10
+        try take(query, api.limits)
+        if let id = try query.bytes("id") { position = try id.readPosition("id") }
+        try settlePosition()
+    }
+
+    /// What is the same for every stream of a call.
+    mutating func take(_ query: QueryParameters, _ limits: Limits) throws(Problem) {
+        count = try query.integer("count", in: 1...limits.count) ?? 10
         noAck = try query.flag("noack") ?? false
         takesUnowned = try query.flag("unowned") ?? true
         asPairs = try query.wantsPairs()
         wantsStats = try query.flag("stats") ?? false
-        if let wish = try query.milliseconds("block_ms") { block = Block(wish: wish, limit: api.limits.block) }
-        if let id = try query.bytes("id") { position = try id.readPosition("id") }
+        if let wish = try query.milliseconds("block_ms") { block = Block(wish: wish, limit: limits.block) }
         claimsByLease = query.isBare("claim_min_idle_ms")
         if !claimsByLease { claimMinIdle = try query.milliseconds("claim_min_idle_ms") }
-        let claims = query.contains("claim_min_idle_ms")
+    }
+
+    /// What does not go together, and what a read of the consumer's own history leaves.
+    mutating func settlePosition() throws(Problem) {
+        let claims = claimsByLease || claimMinIdle != nil
         if noAck && claims {
             throw .parameter("claim_min_idle_ms", "not with noack: a claimed message stays pending until it is acknowledged.")
         }

@@ -27,18 +27,18 @@ struct Gatekeeper {
     /// Refuses a call that may not be made. Every POST with a plain or empty body is a "simple request" that
     /// any web page could send here: a page is not a caller. Streams that the path does not name are the handler's to
     /// check, by what this returns.
-    func check(_ request: Request, _ access: Access, _ parameters: PathParameters) throws(Problem) -> Caller {
+    func check(_ request: Request, _ route: Route, _ parameters: PathParameters) throws(Problem) -> Caller {
         if isLoopback { try checkHost(request) }
-        if access == .page { return Caller() }
+        if route.access == .page { return Caller() }
         try checkOrigin(request)
-        guard !tokens.isEmpty, access != .open else { return Caller() }
+        guard !tokens.isEmpty, route.access != .open else { return Caller() }
         let token = try authenticate(request)
         let caller = Caller(token: token)
-        guard case .scope(let scope) = access else { return caller }
+        guard case .scope(let scope) = route.access else { return caller }
         guard token.scopes.contains(scope) else {
             throw Problem(.forbidden, "The token '\(token.name)' lacks the scope '\(scope.rawValue)'.")
         }
-        guard parameters.count > 0 else { return caller }
+        guard route.namesStream else { return caller }
         let stream: [UInt8]
         do { stream = try percentDecode(parameters[0]) } catch { throw Problem(error) }
         try caller.require(stream)

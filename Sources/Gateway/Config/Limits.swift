@@ -47,6 +47,8 @@ struct Limits: Sendable, Equatable {
     var replyBytes = 16 * 1024 * 1024
     /// Messages in one slice of a read: one large reply stalls everybody behind it on the connection.
     var readSlice = 100
+    /// The same where many streams are read into one answer: no fewer than most reads ask for.
+    func readSlice(sharedBy streams: Int) -> Int { streams == 1 ? readSlice : max(readSlice / streams, min(10, readSlice)) }
     /// Rows of each kind in XINFO STREAM FULL, which comes in one piece. 400 `INVALID_PARAMETER`.
     var infoRows = 1000
     /// Longest wait of a read; zero is for ever. Below the 60 s at which common proxies cut.

@@ -55,11 +55,17 @@ extension API {
         claim(of: read).minIdle == nil && !(read.takesUnowned && unowned.mayHave(read.key, now: loop.now))
     }
 
-    func firstSlice(_ read: GroupRead) -> Int { min(read.count, limits.readSlice) }
+    /// The word of a nack may still be on its way to us. Who waits will be told; who found nothing and does not, asks
+    /// once more.
+    func mayBeUntold(_ read: GroupRead) -> Bool {
+        read.takesUnowned && unowned.search(read.key, now: loop.now) == .nothing
+    }
+
+    func firstSlice(_ read: GroupRead) -> Int { min(read.count, limits.readSlice(sharedBy: read.sharers)) }
 
     /// Whether the look goes on after its first slice; the reply's messages begin at `start` of `body`.
     func wantsMore(_ read: GroupRead, _ body: ByteBuffer, from start: Int, _ batch: Batch) -> Bool {
-        batch.isFull && batch.count < read.count && body.count - start < limits.replyBytes
+        batch.isFull && batch.count < read.count && body.count - start < limits.replyBytes / read.sharers
     }
 
     /// The slices after the first.
@@ -195,7 +201,9 @@ extension API {
 extension API {
     /// One look of a parked call, reported to its waiter's home.
     func look(_ id: WaiterID) async {
-        guard let waiter = longPoll.waiter(id), let call = waiter.owner as? ParkedCall, call.mayLook() else { return }
+        let owner = longPoll.waiter(id)?.owner
+        if let part = owner as? ManyCall.Part { return await look(part) }
+        guard let call = owner as? ParkedCall, call.mayLook() else { return }
         let body = openReply()
         switch call.read {
         case .group(let read): await look(call, read, into: body)
@@ -297,6 +305,14 @@ extension API {
 
     /// Ends the reply that `openReply` began.
     func answer(to read: ParkedRead, _ body: ByteBuffer, _ block: Block?, _ stats: ByteBuffer? = nil) -> Response {
+        endMessages(of: read, stats, to: body)
+        var response = json(body)
+        if let block { response.addHeader("Sluice-Block-Ms", String(block.milliseconds)) }
+        return response
+    }
+
+    /// Ends the list of messages, and the object that it is in.
+    func endMessages(of read: ParkedRead, _ stats: ByteBuffer?, to body: ByteBuffer) {
         body.append(UInt8(ascii: "]"))
         if case .tail(let tail) = read {
             body.append(literal: ",\"last_id\":\"")
@@ -310,9 +326,6 @@ extension API {
             body.append(literal: API.unknownStats)
         }
         body.append(UInt8(ascii: "}"))
-        var response = json(body)
-        if let block { response.addHeader("Sluice-Block-Ms", String(block.milliseconds)) }
-        return response
     }
 }
 
@@ -326,7 +339,7 @@ extension Problem {
     }
 
     /// Whether this ends all waiting for the same group.
-    fileprivate var waitEnd: WaitEnd? {
+    var waitEnd: WaitEnd? {
         switch code {
         case .streamNotFound: .streamGone
         case .groupNotFound: .groupGone

@@ -22,6 +22,8 @@ struct GroupRead {
     var asPairs = false
     /// The group's lag and pending come with the answer.
     var wantsStats = false
+    /// How many streams are read into the same answer.
+    var sharers = 1
 
     var key: WaitKey { WaitKey(stream: stream, group: group) }
 }

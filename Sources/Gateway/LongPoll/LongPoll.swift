@@ -106,20 +106,35 @@ final class LongPoll {
 
     /// A place among the waiters of the process, not queued up yet.
     func newWaiter(_ key: WaitKey) throws(Problem) -> Waiter {
-        guard count.enter() else {
-            counters.refused += 1
-            throw Problem(.tooManyWaiters, "\(count.limit) requests are waiting already (max_waiters).")
-        }
+        try takePlace()
+        return newWaiter(key, isPart: false)
+    }
+
+    /// One of many waiters of a call that has, or will have, a single place.
+    func newPart(_ key: WaitKey) -> Waiter { newWaiter(key, isPart: true) }
+
+    private func newWaiter(_ key: WaitKey, isPart: Bool) -> Waiter {
         lastNumber += 1
-        let waiter = Waiter(id: WaiterID(loop: index, number: lastNumber), key: key)
+        let waiter = Waiter(id: WaiterID(loop: index, number: lastNumber), key: key, isPart: isPart)
         waiters[waiter.id] = waiter
         return waiter
     }
 
+    /// Balanced by `givePlace`.
+    func takePlace() throws(Problem) {
+        guard count.enter() else {
+            counters.refused += 1
+            throw Problem(.tooManyWaiters, "\(count.limit) requests are waiting already (max_waiters).")
+        }
+        counters.parked += 1
+    }
+
+    func givePlace() { count.leave() }
+
     /// Queues up: behind those whose own look is under way, unless it comes from such a look. The first
     /// word may come before this returns.
     func enter(_ waiter: Waiter, claims: Duration?, until deadline: EventLoop.Instant?, afterLook: Bool = false) {
-        counters.parked += 1
+        waiter.isEntered = true
         waiting[waiter.key, default: 0] += 1
         let end = isDraining ? loop.now : deadline
         let last: Waiter.Signal = isDraining ? .draining : .expired
@@ -167,7 +182,7 @@ final class LongPoll {
     }
 
     func leave(_ waiter: Waiter) {
-        guard remove(waiter) else { return }
+        guard remove(waiter), waiter.isEntered else { return }
         send(.event(.leave(waiter.id)), to: homeIndex(waiter.key.stream))
     }
 
@@ -184,8 +199,8 @@ final class LongPoll {
         guard waiters.removeValue(forKey: waiter.id) != nil else { return false }
         if let timer = waiter.timer { loop.cancel(timer) }
         waiter.owner = nil
-        if let count = waiting[waiter.key] { waiting[waiter.key] = count > 1 ? count - 1 : nil }
-        count.leave()
+        if waiter.isEntered, let count = waiting[waiter.key] { waiting[waiter.key] = count > 1 ? count - 1 : nil }
+        if !waiter.isPart { givePlace() }
         return true
     }
 

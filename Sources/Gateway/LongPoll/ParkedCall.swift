@@ -36,7 +36,13 @@ enum ParkedRead {
     }
 }
 
-final class ParkedCall: LaterResponse, WaiterOwner {
+/// A call that is answered later, by a responder that has let it in.
+protocol LaterAnswer: LaterResponse {
+    /// Makes what it came to the reply to its request.
+    var complete: (Result<Response, Problem>) -> Response { get set }
+}
+
+final class ParkedCall: LaterAnswer, WaiterOwner {
     private enum State {
         case resting, looking, over
         /// Its time is up, and it only waits for the group's numbers.

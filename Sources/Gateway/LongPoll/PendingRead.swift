@@ -67,10 +67,7 @@ final class PendingRead: PendingCall {
         return try outcome.get()
     }
 
-    /// The word of a nack may still be on its way to us. Who waits will be told; who does not asks once more.
-    private var wantsAnotherLook: Bool {
-        block == nil && !hasLookedOnceMore && read.takesUnowned && api.unowned.search(read.key, now: api.loop.now) == .nothing
-    }
+    private var wantsAnotherLook: Bool { block == nil && !hasLookedOnceMore && api.mayBeUntold(read) }
 
     private func lookOnceMore() async throws(Problem) -> Outcome {
         hasLookedOnceMore = true

@@ -29,13 +29,18 @@ final class Waiter {
     var owner: (any WaiterOwner)?
     /// False: what nobody holds is not for this one, and its look tells nothing of that.
     var takesUnowned = true
+    /// One of many of its call, which has a place among the waiters of the process.
+    let isPart: Bool
+    /// It has queued up, or will when those before it have.
+    var isEntered = false
     private var pending: Signal?
     private var continuation: UnsafeContinuation<Signal, Never>?
     var timer: TimerID?
 
-    init(id: WaiterID, key: WaitKey) {
+    init(id: WaiterID, key: WaitKey, isPart: Bool = false) {
         self.id = id
         self.key = key
+        self.isPart = isPart
     }
 
     func deliver(_ signal: Signal) {

@@ -27,7 +27,7 @@ extension WaitHomeSimulation {
     }
 
     /// What the home is told of the client's claims.
-    private func claimsTold(_ client: Client) -> Duration? {
+    func claimsTold(_ client: Client) -> Duration? {
         switch sabotage {
         case .forgetsClaims: nil
         case .turnsClaims: client.claims.map { .seconds(10) - $0 }
@@ -90,6 +90,7 @@ extension WaitHomeSimulation {
     }
 
     func look(_ client: Client) {
+        guard client.call == nil else { return startLook(client) }
         guard !client.isGone else { return }  // Its `.leave` is on its way.
         read(client) { taken in
             guard !client.isGone else { return }
@@ -98,19 +99,24 @@ extension WaitHomeSimulation {
             case .found, .ended: client.isGone = true
             default: break
             }
-            self.post(from: client.loop, to: client.place.home) {
-                if case .found(let isFull) = look.result {
-                    self.found += 1
-                    if isFull && client.claims != nil { self.causes += 1 }  // The next claimant is to look, too.
-                }
-                if case .failed = look.result { self.causes += 2 }
-                self.batches[client.place]?.removeAll { $0 === client }
-                self.send(client.place.home, .looked(client.id, look))
+            self.report(client, look)
+        }
+    }
+
+    func report(_ client: Client, _ look: WaitHome.Look) {
+        post(from: client.loop, to: client.place.home) {
+            if case .found(let isFull) = look.result {
+                self.found += 1
+                if isFull && client.claims != nil { self.causes += 1 }  // The next claimant is to look, too.
             }
+            if case .failed = look.result { self.causes += 2 }
+            self.batches[client.place]?.removeAll { $0 === client }
+            self.send(client.place.home, .looked(client.id, look))
         }
     }
 
     func hangUp(_ client: Client) {
+        if let call = client.call { return hangUp(call) }
         guard !client.isGone else { return }
         client.isGone = true
         guard client.isParked && sabotage != .forgetsLeaves else { return }
@@ -121,5 +127,8 @@ extension WaitHomeSimulation {
         }
     }
 
-    func end(_ client: Client) { client.isGone = true }
+    func end(_ client: Client) {
+        if let call = client.call { return end(call, client) }
+        client.isGone = true
+    }
 }

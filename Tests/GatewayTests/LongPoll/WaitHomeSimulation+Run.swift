@@ -73,9 +73,13 @@ extension WaitHomeSimulation {
         switch pick(100) {
         case 0..<40:
             let isTail = shape.tails && chance(15)
-            arrive(
-                loop: pick(loopCount), stream: stream, group: isTail ? nil : group, count: 1 + pick(2),
-                claims: isTail ? nil : someClaim(), patience: .milliseconds(chance(30) ? pick(20) : 200 + pick(2_000)))
+            let (loop, count, claims) = (pick(loopCount), 1 + pick(2), isTail ? nil : someClaim())
+            let patience = Duration.milliseconds(chance(30) ? pick(20) : 200 + pick(2_000))
+            if chance(30) {
+                arriveAtMany(loop: loop, group: isTail ? nil : group, count: count, claims: claims, patience: patience)
+            } else {
+                arrive(loop: loop, stream: stream, group: isTail ? nil : group, count: count, claims: claims, patience: patience)
+            }
         case 40..<75: for _ in 0...pick(4) { add(stream) }
         case 75..<85: hangUpSomebody()
         case 85..<90: move(stream, group)
@@ -151,6 +155,9 @@ extension WaitHomeSimulation {
     /// The end: patient readers for all that is left.
     private func calmDown() {
         calmSince = now
+        for group in 0..<shape.groups {
+            arriveAtMany(loop: pick(loopCount), group: group, count: 100, claims: someClaim(), patience: .seconds(60))
+        }
         for stream in redis.streams.indices {
             for group in 0..<shape.groups {
                 for _ in 0..<4 {

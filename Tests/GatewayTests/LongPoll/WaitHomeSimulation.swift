@@ -24,6 +24,9 @@ final class WaitHomeSimulation {
         case forgetsLeaves
         /// Claimants whose home does not know what they claim, or has the most patient claim first.
         case forgetsClaims, turnsClaims
+        /// Readers of many streams that found something in one: they stay where else they wait, they say that they
+        /// have looked there, or keep what a look still brings.
+        case staysElsewhere, leavesAsIfEmpty, keepsLateFinds
     }
 
     struct Shape {
@@ -42,6 +45,7 @@ final class WaitHomeSimulation {
         var isGone = false    // Answered, out of time or hung up.
         var isParked = false
         var isLooking = false
+        var call: ManyStreamClient?  // It is one of the streams of this one.
         init(loop: Int, place: Place, number: Int, count: Int, claims: Duration?) {
             (self.loop, self.place, self.number, self.count, self.claims) = (loop, place, number, count, claims)
         }

@@ -11,7 +11,7 @@ struct WaitHomeSimulationTests {
         var shape = WaitHomeSimulation.Shape()
         shape.processes = Int.random(in: 1...2, using: &random)
         shape.loops = Int.random(in: 1...2, using: &random)
-        shape.streams = Int.random(in: 1...2, using: &random)
+        shape.streams = Int.random(in: 1...3, using: &random)
         shape.groups = Int.random(in: 1...2, using: &random)
         shape.operations = Int.random(in: 5...40, using: &random)
         shape.breaks = Bool.random(using: &random)

@@ -1,0 +1,81 @@
+// The looks of a call that reads many streams: what one of its parts takes from Redis, and to whom that is told. First its
+// home, which goes on with the next waiter, then the call.
+
+import HTTP
+import Net
+import Redis
+
+extension API {
+    /// One look of a part, reported to its home where that has asked for it.
+    func look(_ part: ManyCall.Part) async {
+        guard part.call.mayLook(part) else { return }
+        let body = newBody()
+        switch part.read {
+        case .group(let read): await look(part, read, into: body)
+        case .tail(let tail): await look(part, tail, into: body)
+        }
+    }
+
+    private func look(_ part: ManyCall.Part, _ read: GroupRead, into body: ByteBuffer) async {
+        var batch: Batch
+        do {
+            batch = try await take(read, part.lateness, into: body)
+            if batch.isEmpty, part.call.block == nil, mayBeUntold(read) {
+                unowned.delayed(read.key)
+                batch = try await take(read, part.lateness, into: body)
+            }
+        } catch {
+            loop.buffers.give(body)
+            return await failed(part, error)
+        }
+        let result: WaitHome.Look.Result = batch.isEmpty ? .nothing : .found(full: batch.isFull)
+        report(part, WaitHome.Look(result: result, unownedDue: batch.unownedDue, claimDue: batch.claimDue))
+        guard !batch.isEmpty else {
+            loop.buffers.give(body)
+            if !part.isTold, store.features?.emptyReadCreatesConsumer == false { createConsumerSoon(read) }
+            return part.call.foundNothing(part)
+        }
+        part.call.found(part, body, batch)
+        if read.wantsStats { part.call.told(part, stats: await stats(read.stream, read.group)) }
+    }
+
+    private func look(_ part: ManyCall.Part, _ tail: TailRead, into body: ByteBuffer) async {
+        var tail = tail
+        do {
+            let count = try await look(&tail, into: body)
+            report(part, WaitHome.Look(result: count == 0 ? .nothing : .found(full: false)))
+            if count > 0 {
+                part.read = .tail(tail)
+                return part.call.found(part, body, Batch())
+            }
+        } catch {
+            loop.buffers.give(body)
+            return await failed(part, error)
+        }
+        loop.buffers.give(body)
+        part.call.foundNothing(part)
+    }
+
+    /// As for a parked call of one stream: what has waited outlives Redis' absence, and a tail a key of another type.
+    private func failed(_ part: ManyCall.Part, _ error: RedisError) async {
+        let key = part.read.key
+        if !part.isTold, error.isTimeout, part.lateness.handsBack { return part.call.outOfTime(part) }
+        var look = WaitHome.Look(result: .failed)
+        if !part.isTold || key.group != nil && (error.code == .noGroup || error.code == .wrongType) {
+            let problem = await explain(error, key.stream, key.group)
+            if let end = problem.waitEnd { look.result = .ended(end) }
+            if !part.isTold || problem.waitEnd != nil {
+                report(part, look)
+                return part.call.failed(part, problem)
+            }
+        } else if error.code == .wrongType {
+            look.result = .nothing
+        }
+        report(part, look)
+        part.call.foundNothing(part)
+    }
+
+    private func report(_ part: ManyCall.Part, _ look: WaitHome.Look) {
+        if part.isTold { longPoll.report(part.waiter, look) }
+    }
+}
