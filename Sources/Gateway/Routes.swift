@@ -10,6 +10,8 @@ enum Access: Equatable {
     case anyToken
     /// No token.
     case open
+    /// No token, and a link from another site may lead there: a page that shows nothing of anybody's.
+    case page
 }
 
 struct Route {
@@ -92,6 +94,9 @@ extension Route {
             Route(.get, "/metrics", .anyToken, "showMetrics") { api, call async throws(Problem) in try await api.showMetrics(call) },
             Route(.get, "/v1/info", .anyToken, "showInfo") { api, call async throws(Problem) in try await api.showInfo(call) },
             Route(.get, "/openapi.yaml", .open, "showOpenAPI") { api, call async throws(Problem) in try await api.showOpenAPI(call) },
+            Route(.get, "/docs", .page, "showDocs") { api, call async throws(Problem) in try await api.showDocs(call) },
+            Route(.get, "/docs/errors", .page, "showErrors") { api, call async throws(Problem) in try await api.showErrors(call) },
+            Route(.get, "/", .page, "showHome") { api, call async throws(Problem) in try await api.showHome(call) },
         ]
     }
 }

@@ -30,7 +30,7 @@ struct OpenAPITests {
             let security = try #require(operation.node["security"]?.sequence, "\(route.name)")
             let scopes = security.first?["bearerAuth"]?.sequence?.compactMap(\.string)
             switch route.access {
-            case .open: #expect(security.isEmpty, "\(route.name)")
+            case .open, .page: #expect(security.isEmpty, "\(route.name)")
             case .anyToken: #expect(scopes == [], "\(route.name)")
             case .scope(let scope): #expect(scopes == [scope.rawValue], "\(route.name)")
             }
