@@ -5,10 +5,34 @@ import Net
 extension ByteBuffer {
     /// A JSON string, quoted and escaped (RFC 8259 §7). `bytes` must be valid UTF-8, see `isValidUTF8`.
     func appendJSON(string bytes: UnsafeRawBufferPointer) {
+        appendJSON(string: bytes, plainUpTo: 0)
+    }
+
+    /// The same for any bytes; false, and nothing is appended, when they are not UTF-8.
+    func appendJSONIfUTF8(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        let plain = bytes.firstNotPlain(from: 0)
+        if plain == bytes.count {  // As most strings are.
+            appendQuoted(bytes)
+            return true
+        }
+        guard isValidUTF8(UnsafeRawBufferPointer(rebasing: bytes[plain...])) else { return false }
+        appendJSON(string: bytes, plainUpTo: plain)
+        return true
+    }
+
+    private func appendQuoted(_ bytes: UnsafeRawBufferPointer) {
+        let room = reserve(bytes.count + 2)
+        room[0] = UInt8(ascii: "\"")
+        UnsafeMutableRawBufferPointer(rebasing: room[1...]).copyMemory(from: bytes)
+        room[bytes.count + 1] = UInt8(ascii: "\"")
+        wrote(bytes.count + 2)
+    }
+
+    private func appendJSON(string bytes: UnsafeRawBufferPointer, plainUpTo plain: Int) {
         append(UInt8(ascii: "\""))
         var start = 0
         while true {
-            let end = bytes.firstToEscape(from: start)
+            let end = bytes.firstToEscape(from: max(start, plain))
             if end > start { append(UnsafeRawBufferPointer(rebasing: bytes[start..<end])) }
             guard end < bytes.count else { break }
             appendEscape(bytes[end])
