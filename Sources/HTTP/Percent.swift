@@ -63,14 +63,14 @@ enum Percent {
         }
     }
 
-    /// Compares decoded with a text that holds no percent sign, allocating nothing. What is malformed equals nothing.
+    /// Compares decoded, allocating nothing. What is malformed equals nothing.
     static func equals(_ raw: UnsafeRawBufferPointer, _ text: UnsafeRawBufferPointer, plusIsSpace: Bool = false) -> Bool {
         // An escape is longer than what it stands for, so what is of one length has none or differs.
         let count = text.count
         guard raw.count >= count else { return false }
         guard raw.count > count || plusIsSpace else {
-            guard let raw = raw.baseAddress, let text = text.baseAddress else { return true }
-            return memcmp(raw, text, count) == 0
+            guard let start = raw.baseAddress, let expected = text.baseAddress else { return true }
+            return memcmp(start, expected, count) == 0 && raw.firstPlace(of: UInt8(ascii: "%"), from: 0) == nil
         }
         var decoder = Decoder(raw, plusIsSpace: plusIsSpace)
         do throws(HTTPError) {

@@ -12,20 +12,14 @@ extension ByteBuffer {
     func appendJSONIfUTF8(_ bytes: UnsafeRawBufferPointer) -> Bool {
         let plain = bytes.firstNotPlain(from: 0)
         if plain == bytes.count {  // As most strings are.
-            appendQuoted(bytes)
+            append(UInt8(ascii: "\""))
+            append(bytes)
+            append(UInt8(ascii: "\""))
             return true
         }
         guard isValidUTF8(UnsafeRawBufferPointer(rebasing: bytes[plain...])) else { return false }
         appendJSON(string: bytes, plainUpTo: plain)
         return true
-    }
-
-    private func appendQuoted(_ bytes: UnsafeRawBufferPointer) {
-        let room = reserve(bytes.count + 2)
-        room[0] = UInt8(ascii: "\"")
-        UnsafeMutableRawBufferPointer(rebasing: room[1...]).copyMemory(from: bytes)
-        room[bytes.count + 1] = UInt8(ascii: "\"")
-        wrote(bytes.count + 2)
     }
 
     private func appendJSON(string bytes: UnsafeRawBufferPointer, plainUpTo plain: Int) {
