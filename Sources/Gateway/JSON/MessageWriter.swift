@@ -88,7 +88,9 @@ struct MessageWriter {
         var names: UInt64 = 0
         body.append(shape.isObject ? UInt8(ascii: "{") : UInt8(ascii: "["))
         for place in 0..<count {
-            guard let name = fields.takeBytes(), let value = fields.takeBytes() else { continue }
+            // Names and values are texts; what is none would be written as an empty one.
+            let name = fields.takeBytes() ?? UnsafeRawBufferPointer(start: nil, count: 0)
+            let value = fields.takeBytes() ?? UnsafeRawBufferPointer(start: nil, count: 0)
             if shape.isObject, count <= MessageWriter.comparedNames {
                 let bit = name.nameBit
                 if names & bit != 0, MessageWriter.has(name, among: fields, from: first, place) { return .repeatsName }
