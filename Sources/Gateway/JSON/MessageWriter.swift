@@ -168,8 +168,8 @@ extension ByteBuffer {
 extension UnsafeRawBufferPointer {
     /// A bit of a name: names without a bit in common differ.
     var nameBit: UInt64 {
-        guard let first, let last else { return 1 }
-        return 1 << ((UInt64(first) &+ 7 &* UInt64(last) &+ 3 &* UInt64(truncatingIfNeeded: count)) & 63)
+        guard count > 0 else { return 1 }
+        return 1 << ((UInt64(self[0]) &+ 7 &* UInt64(self[count - 1]) &+ 3 &* UInt64(truncatingIfNeeded: count)) & 63)
     }
 
     func isSame(as other: UnsafeRawBufferPointer) -> Bool {
