@@ -13,7 +13,7 @@ import Testing
         case "reset": return .reset
         case "close": return .close
         case "cut": return .cutHead
-        case "slow": return .slow(.milliseconds(900))
+        case "slow": return .slow(.seconds(4))
         case "stuck": return .stuckBody
         case "endless": return .endless
         case "302": return .status(302, headers: "Location: /elsewhere\r\n")
