@@ -139,7 +139,8 @@ extension HTTPConnection {
     // MARK: Losing
 
     private func note(_ hook: (() -> Void)?) {
-        guard let hook else { return }
+        // The end of a stream to HTTP/1.0 is no byte: the kernel may have all of it by now.
+        guard let hook, appended > sent else { return }
         hooks.append((end: appended, call: hook))
     }
 
