@@ -43,7 +43,7 @@ package struct JSONSchema: Sendable {
     /// What says something about a value and forbids none.
     private static let remarks: Set<String> = ["description", "title", "example", "examples", "default", "deprecated"]
     /// Formats are remarks (2020-12, §7.2.1); a misspelt one is not.
-    private static let formats: Set<String> = ["uri-reference", "uri", "int64", "date-time", "byte"]
+    private static let formats: Set<String> = ["uri-reference", "uri", "int64", "date-time", "byte", "binary"]
 
     /// - Parameter place: for what goes wrong.
     package init(_ node: Node, at place: String) throws {
