@@ -30,7 +30,7 @@ struct BigRead: ParsableCommand {
         try link.call("EVAL", "redis.call('XREADGROUP', 'GROUP', 'g', 'c', 'COUNT', 10000, 'STREAMS', KEYS[1], '>')", "1", "big")
         let sluice = try bench.sluice(options, redis: redis)
         say("\(BigRead.messages) messages of \(bytes) bytes a call; below are the small calls beside them.")
-        let before = ProcessMemory.resident(pid: sluice.pid)
+        let before = ProcessCost.resident(pid: sluice.pid)
         var calls = 0
         let comparison = try Comparison(
             [
@@ -38,7 +38,7 @@ struct BigRead: ParsableCommand {
                 Contender(name: "beside ranges") { try measure(sluice, redis, beside: "GET \(BigRead.range)", &calls) },
                 Contender(name: "beside reads") { try measure(sluice, redis, beside: "POST \(BigRead.pending)", &calls) },
             ], rounds: options.rounds)
-        say("\(calls) long reads; gateway memory \(before / 1024) KiB before and \(ProcessMemory.resident(pid: sluice.pid) / 1024) KiB after")
+        say("\(calls) long reads; gateway memory \(before / 1024) KiB before and \(ProcessCost.resident(pid: sluice.pid) / 1024) KiB after")
         guard comparison.failed == 0 else { throw BenchError.failedRequests(comparison.failed) }
         let worst = ["beside ranges", "beside reads"].compactMap { comparison.median($0) { $0.latencies.max().map(Double.init) } }.max() ?? 0
         say("the longest of a round, in the median: \((worst / 1000).rounded(to: 1)) ms")
