@@ -24,6 +24,7 @@ extension HTTPConnection {
     func stream(_ response: Response) async -> Bool {
         guard !isBroken, case .stream(let source) = response.body, request.method != .head else { return reply(response) }
         let closes = mustClose(response) || request.minorVersion == 0
+        if wasParked, response.onLost != nil { asksBeforeWriting = true }  // As in `reply`.
         appendHead(response, closes ? .close : persistence, request.minorVersion == 0 ? .close : .chunked)
         let isWhole = await stream(source)
         request.onClientGone = nil
