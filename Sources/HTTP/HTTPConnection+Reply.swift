@@ -24,6 +24,7 @@ extension HTTPConnection {
     func stream(_ response: Response) async -> Bool {
         guard !isBroken, case .stream(let source) = response.body, request.method != .head else { return reply(response) }
         let closes = mustClose(response) || request.minorVersion == 0
+        if wasParked, response.onLost != nil { asksBeforeWriting = true }  // As in `reply`.
         appendHead(response, closes ? .close : persistence, request.minorVersion == 0 ? .close : .chunked)
         let isWhole = await stream(source)
         request.onClientGone = nil
@@ -139,7 +140,8 @@ extension HTTPConnection {
     // MARK: Losing
 
     private func note(_ hook: (() -> Void)?) {
-        guard let hook else { return }
+        // The end of a stream to HTTP/1.0 is no byte: the kernel may have all of it by now.
+        guard let hook, appended > sent else { return }
         hooks.append((end: appended, call: hook))
     }
 

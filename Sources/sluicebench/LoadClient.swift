@@ -1,7 +1,7 @@
 // HTTP/1.1 load over keep-alive connections, one request at a time each, on one loop: no task, no String and
 // no allocation a request, so that it costs about what wrk does and the servers get the machine.
 //
-// It understands what the servers under test send: a status line, Content-Length, a body. Anything else,
+// It understands what the servers under test send: a status line, Content-Length or chunks, a body. Anything else,
 // and any status but 2xx, is a failed request.
 
 import Glibc
@@ -170,13 +170,18 @@ private final class LoadConnection: Pollable {
 
     private func takeAnswer() {
         guard isWaiting, let head = AnswerHead(input.bytes) else { return }
-        guard input.count >= head.length + head.bodyLength else { return }
+        // One request at a time: the last chunk is the last that comes. (No JSON of ours has a line feed before its end.)
+        guard !head.isChunked || input.bytes.suffix(7).elementsEqual(LoadConnection.lastChunk) else { return }
+        let bodyLength = head.isChunked ? input.count - head.length : head.bodyLength
+        guard input.count >= head.length + bodyLength else { return }
         isWaiting = false
-        let body = UnsafeRawBufferPointer(rebasing: input.bytes[head.length..<head.length + head.bodyLength])
+        let body = UnsafeRawBufferPointer(rebasing: input.bytes[head.length..<head.length + bodyLength])
         let took = loop.clock.now - sentAt
         owner.finished(self, status: head.status, body: body, took: took)
-        input.discard(head.length + head.bodyLength)
+        input.discard(head.length + bodyLength)
     }
+
+    private static let lastChunk = Array("\r\n0\r\n\r\n".utf8)
 }
 
 /// The head of an answer: nil until it is whole.
@@ -184,17 +189,20 @@ struct AnswerHead {
     let length: Int
     let status: Int
     let bodyLength: Int
+    let isChunked: Bool
 
     init?(_ bytes: UnsafeRawBufferPointer) {
         guard let base = bytes.baseAddress else { return nil }
         var line = 0
         var bodyLength = 0
+        var isChunked = false
         while let found = memchr(base + line, 10, bytes.count - line) {
             let end = UnsafeRawPointer(found) - base
             if line > 0 && end == line + 1 {  // Only "\r\n": the end of the head.
                 length = end + 1
                 status = (9..<12).reduce(0) { $0 * 10 + Int(bytes[$1]) - 48 }
                 self.bodyLength = bodyLength
+                self.isChunked = isChunked
                 return
             }
             let name: StaticString = "content-length:"
@@ -204,6 +212,8 @@ struct AnswerHead {
                     bodyLength = bodyLength * 10 + Int(byte) - 48
                 }
             }
+            let chunked: StaticString = "transfer-encoding:"
+            if end - line > chunked.utf8CodeUnitCount, AnswerHead.isSame(base + line, chunked) { isChunked = true }
             line = end + 1
         }
         return nil

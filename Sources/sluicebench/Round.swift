@@ -28,7 +28,7 @@ struct Round {
         if let clientCPU { text += ", load \(clientCPU.rounded(to: 2))" }
         if !latencies.isEmpty {
             let sorted = latencies.sorted()
-            text += "  latency µs p50 \(sorted.percentile(50)), p99 \(sorted.percentile(99)), p99.9 \(sorted.percentile(99.9))"
+            text += "  latency µs p50 \(sorted.percentile(50)), p99 \(sorted.percentile(99)), p99.9 \(sorted.percentile(99.9)), max \(sorted[sorted.count - 1])"
         }
         if failed > 0 { text += "  FAILED: \(failed), first: \(firstFailure ?? "no answer")" }
         return text

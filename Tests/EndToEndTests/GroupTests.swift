@@ -80,6 +80,28 @@ import Testing
         #expect(try rig.client.get("\(path)?end=\(added[0])").json["messages"].array.count == 1)
     }
 
+    @Test(arguments: ["", "="]) func `a flag is true by its name alone, with a bare equals sign behind it or without`(sign: String) throws {
+        let stream = try rig.newGroup("flag")
+        for number in 1...4 { try rig.redis.run("XADD", stream, "\(number)-0", "n", "1") }
+        let (place, group) = ("/v1/streams/\(stream)", "/v1/streams/\(stream)/groups/g")
+        #expect(try rig.client.get("\(place)?full\(sign)").json["entries"].array.count == 4)
+        #expect(try rig.read(stream, "c", "count=1&noack\(sign)&stats\(sign)&unowned\(sign)").json["group"]["pending"] == 0)
+        #expect(try rig.read(stream, "c", "count=1&claim_min_idle_ms\(sign)").ids == ["2-0"])
+        let claimed = try rig.client.post(
+            "\(group)/consumers/d/claim?justid\(sign)&force\(sign)&min_idle_ms\(sign)", json: #"{"ids":["2-0","4-0"]}"#)
+        #expect(claimed.json["ids"] == ["4-0"], "forced, and the other is not idle for the lease: \(claimed.text)")
+        let swept = try rig.client.post("\(group)/consumers/e/autoclaim?justid\(sign)&min_idle_ms\(sign)&stats\(sign)")
+        #expect(swept.json["ids"] == [] && swept.json["group"]["pending"] == 2, "\(swept.text)")
+        let acked = try rig.client.post("\(group)/ack?delete\(sign)&stats\(sign)", json: #"{"ids":["2-0"]}"#)
+        #expect(acked.json["results"][0]["status"] == "deleted" && acked.json["group"]["pending"] == 1)
+        try rig.client.put("/v1/streams/\(stream)-new/groups/g?mkstream\(sign)").expect(201)
+        let added = try rig.client.post("/v1/streams/\(stream)-none/messages?nomkstream\(sign)&approx\(sign)&maxlen=9", json: #"{"fields":{"n":"1"}}"#)
+        #expect(added.code == "STREAM_NOT_FOUND", "\(added.text)")
+        try rig.client.post("\(place)/trim?maxlen=1&approx\(sign)").expect(200)
+        try rig.client.post("\(place)/redrive?all\(sign)").expect(200)
+        #expect(try rig.client.get("/v1/messages?stream=\(stream)&after=\(sign)").status == 400, "no flag")
+    }
+
     @Test func `noack leaves nothing pending`() throws {
         let stream = try rig.newGroup("noack")
         let id = try rig.add(1, to: stream)

@@ -7,7 +7,7 @@ import Testing
 @Suite(.gateway()) struct ParityTests {
     @Test func `what the gateway does to a stream is what Redis' commands do`() throws {
         var world = ParityWorld(rig: Rig.current)
-        for step in 1...250 {
+        for step in 1...400 {
             let act = try world.step()
             guard try !world.isSame() else { continue }
             Issue.record("after step \(step), \(act)\(world.note): \(try world.states())")
@@ -40,19 +40,23 @@ private struct ParityWorld {
     /// One act on both.
     /// - Returns: what it was.
     mutating func step() throws -> String {
-        switch Int.random(in: 0..<20, using: &random) {
-        case 0..<6: try add()
-        case 6..<10: try read()
-        case 10, 11: try ack()
-        case 12, 13: try claim()
-        case 14: try autoclaim()
-        case 15: try onBoth(["XDEL", "STREAM", anID()])
-        case 16: try onBoth(["XTRIM", "STREAM", "MAXLEN", "=", "\(Int.random(in: 3...12, using: &random))"])
-        case 17: try changeGroup()
-        case 18: try makeGroup()
+        switch Int.random(in: 0..<25, using: &random) {
+        case 0..<7: try add()
+        case 7..<11: try read()
+        case 11, 12: try ack()
+        case 13..<16: try claim()
+        case 16: try autoclaim()
+        case 17: try delete()
+        case 18: try trim()
+        case 19: try setID()
+        case 20, 21: try changeGroup()
+        case 22: try makeGroup()
+        case 23: try handOn()
         default: try changeConsumer()
         }
     }
+
+    // MARK: The stream
 
     private mutating func add() throws -> String {
         if Int.random(in: 0..<8, using: &random) > 0 { milliseconds += Int.random(in: 0...3, using: &random) }
@@ -86,6 +90,45 @@ private struct ParityWorld {
         return "XADD \(options) \(id)"
     }
 
+    private mutating func delete() throws -> String {
+        let place = "/v1/streams/\(gatewayStream)"
+        let ids = Bool.random(using: &random) ? [anID()] : someIDs()
+        let isOne = ids.count == 1 && Bool.random(using: &random)
+        let reply = try isOne
+            ? rig.client.call("DELETE", "\(place)/messages/\(ids[0])") : rig.client.post("\(place)/delete", json: list(ids))
+        let plain = try rig.redis.ask(["XDEL", plainStream] + ids)
+        if reply.status == 200 { #expect(reply.json["deleted"].integer == plain.integer, "\(reply.text)\(note)") }
+        #expect(reply.status == 200 || reply.status == 404 && plain.integer == 0, "\(reply.text)\(note)")
+        return "XDEL \(ids)"
+    }
+
+    private mutating func trim() throws -> String {
+        let byLength = Bool.random(using: &random)
+        let mark = byLength ? "\(Int.random(in: 3...12, using: &random))" : anID()
+        let reply = try rig.client.post("/v1/streams/\(gatewayStream)/trim?\(byLength ? "maxlen" : "minid")=\(mark)")
+        let words = ["XTRIM", plainStream, byLength ? "MAXLEN" : "MINID", "=", mark]
+        let plain = try rig.redis.ask(words)
+        if reply.status == 200 { #expect(reply.json["deleted"].integer == plain.integer, "\(reply.text)\(note)") }
+        #expect(reply.status == 200 || reply.status == 404 && plain.integer == 0, "\(reply.text)\(note)")
+        return words.joined(separator: " ")
+    }
+
+    private mutating func setID() throws -> String {
+        let id = Int.random(in: 0..<3, using: &random) == 0 ? anID() : "\(milliseconds)-9"
+        var (body, words) = (#""last_id":"\#(id)""#, ["XSETID", plainStream, id])
+        if !rig.isBeforeVersion7, Bool.random(using: &random) {
+            let (count, deleted) = (Int.random(in: 0...2000, using: &random), anID())
+            body += #","entries_added":\#(count),"max_deleted_id":"\#(deleted)""#
+            words += ["ENTRIESADDED", "\(count)", "MAXDELETEDID", deleted]
+        }
+        let reply = try rig.client.call("PATCH", "/v1/streams/\(gatewayStream)", json: "{\(body)}")
+        let plain = try rig.redis.ask(words)
+        #expect((reply.status == 200) == (plain.text == "OK"), "\(reply.text)\(note)")
+        return words.joined(separator: " ")
+    }
+
+    // MARK: Groups
+
     private mutating func read() throws -> String {
         let (group, consumer, count) = (aGroup(), aConsumer(), Int.random(in: 1...4, using: &random))
         let isOld = Int.random(in: 0..<4, using: &random) == 0
@@ -117,17 +160,24 @@ private struct ParityWorld {
 
     private mutating func claim() throws -> String {
         let (group, consumer, ids) = (aGroup(), aConsumer(), someIDs())
-        var (query, options) = (["min_idle_ms=0"], [String]())
+        // Times are told apart by hours: those that pass between the two calls do not matter.
+        let minIdle = Int.random(in: 0..<3, using: &random) == 0 ? "3600000" : "0"
+        var (query, options) = (["min_idle_ms=\(minIdle)"], [String]())
         if Bool.random(using: &random) { (query, options) = (query + ["justid"], options + ["JUSTID"]) }
+        if Int.random(in: 0..<3, using: &random) == 0 { (query, options) = (query + ["idle_ms=7200000"], options + ["IDLE", "7200000"]) }
         if Int.random(in: 0..<3, using: &random) == 0 { (query, options) = (query + ["retry_count=7"], options + ["RETRYCOUNT", "7"]) }
         if Int.random(in: 0..<3, using: &random) == 0 { (query, options) = (query + ["force"], options + ["FORCE"]) }
+        if Int.random(in: 0..<5, using: &random) == 0 {
+            let id = anID()
+            (query, options) = (query + ["last_id=\(id)"], options + ["LASTID", id])
+        }
         let reply = try rig.client.post("\(path(group, consumer))/claim?\(query.joined(separator: "&"))", json: list(ids))
         try forgetDeleted(group, ids)
         try createConsumer(group, consumer)
-        let plain = try rig.redis.ask(["XCLAIM", plainStream, group, consumer, "0"] + ids + options)
+        let plain = try rig.redis.ask(["XCLAIM", plainStream, group, consumer, minIdle] + ids + options)
         let claimed = plain.elements.compactMap { $0.text ?? $0.elements.first?.text }
         #expect(reply.ids + reply.json["ids"].array.compactMap(\.string) == claimed, "\(reply.text)\(note)")
-        return "XCLAIM \(group) \(consumer) \(ids) \(options)"
+        return "XCLAIM \(group) \(consumer) \(minIdle) \(ids) \(options)"
     }
 
     private mutating func autoclaim() throws -> String {
@@ -139,12 +189,17 @@ private struct ParityWorld {
             try forgetDeleted(group, all)
             try rig.redis.ask(["XCLAIM", plainStream, group, consumer, "0"] + all + ["JUSTID"])
         }
-        let reply = try rig.client.post("\(path(group, consumer))/autoclaim?min_idle_ms=0&count=\(count)")
+        let isBare = Bool.random(using: &random)
+        let start = Int.random(in: 0..<3, using: &random) == 0 ? anID() : "0"
+        let reply = try rig.client.post(
+            "\(path(group, consumer))/autoclaim?min_idle_ms=0&count=\(count)&start=\(start)\(isBare ? "&justid" : "")")
         try createConsumer(group, consumer)
-        let plain = try rig.redis.ask(["XAUTOCLAIM", plainStream, group, consumer, "0", "0", "COUNT", "\(count)"])
+        let words = ["XAUTOCLAIM", plainStream, group, consumer, "0", start, "COUNT", "\(count)"] + (isBare ? ["JUSTID"] : [])
+        let plain = try rig.redis.ask(words)
         #expect(reply.json["cursor"].string == plain.elements.first?.text, "\(reply.text)\(note)")
-        #expect(reply.ids == (plain.elements.dropFirst().first?.elements ?? []).compactMap { $0.elements.first?.text }, "\(reply.text)\(note)")
-        return "XAUTOCLAIM \(group) \(consumer) \(count)"
+        let claimed = (plain.elements.dropFirst().first?.elements ?? []).compactMap { $0.text ?? $0.elements.first?.text }
+        #expect(reply.ids + reply.json["ids"].array.compactMap(\.string) == claimed, "\(reply.text)\(note)")
+        return words.joined(separator: " ")
     }
 
     /// Before 7.2 reads and claims that find nothing create no consumer; through the gateway they do.
@@ -180,10 +235,15 @@ private struct ParityWorld {
             return "XGROUP DESTROY \(group)"
         }
         let id = Int.random(in: 0..<4, using: &random) == 0 ? "$" : anID()
-        let reply = try rig.client.call("PATCH", place, json: #"{"id":"\#(id)"}"#)
-        let plain = try rig.redis.ask(["XGROUP", "SETID", plainStream, group, id])
+        var (body, words) = (#""id":"\#(id)""#, ["XGROUP", "SETID", plainStream, group, id])
+        if !rig.isBeforeVersion7, Bool.random(using: &random) {
+            let count = Int.random(in: -1...400, using: &random)
+            (body, words) = (body + #","entries_read":\#(count)"#, words + ["ENTRIESREAD", "\(count)"])
+        }
+        let reply = try rig.client.call("PATCH", place, json: "{\(body)}")
+        let plain = try rig.redis.ask(words)
         #expect((reply.status == 200) == (plain.text == "OK"), "\(reply.text)\(note)")
-        return "XGROUP SETID \(group) \(id)"
+        return words.joined(separator: " ")
     }
 
     private mutating func changeConsumer() throws -> String {
@@ -200,9 +260,35 @@ private struct ParityWorld {
         return "XGROUP DELCONSUMER \(group) \(consumer)"
     }
 
-    private func onBoth(_ words: [String]) throws -> String {
-        for stream in [gatewayStream, plainStream] { try rig.redis.ask(words.map { $0 == "STREAM" ? stream : $0 }) }
-        return words.joined(separator: " ")
+    /// Deletes a consumer, and gives what it holds to another, or refuses to: as commands, one after the other.
+    private mutating func handOn() throws -> String {
+        let (group, consumer) = (aGroup(), aConsumer())
+        let held = try rig.redis.ask(["XPENDING", plainStream, group, "-", "+", "1000", consumer]).elements
+        if Bool.random(using: &random) {
+            let reply = try rig.client.call("DELETE", "\(path(group, consumer))?pending=refuse")
+            #expect((reply.status == 409) == !held.isEmpty, "\(reply.text)\(note)")
+            if reply.status == 200 { try rig.redis.ask(["XGROUP", "DELCONSUMER", plainStream, group, consumer]) }
+            return "refuse \(group) \(consumer)"
+        }
+        let others = consumers.filter { $0 != consumer }
+        let heir = others[Int.random(in: 0..<others.count, using: &random)]
+        let reply = try rig.client.call(
+            "DELETE", "\(path(group, consumer))?to=\(heir.split(separator: " ").joined(separator: "%20"))")
+        guard reply.status == 200 else { return "DELCONSUMER \(group) \(consumer): \(reply.status)" }
+        var given = 0
+        for row in held.map(\.elements) {
+            guard row.count == 4, let id = row[0].text, let idle = row[2].integer, let count = row[3].integer else { continue }
+            if try rig.redis.ask(["XRANGE", plainStream, id, id]).elements.isEmpty {
+                try rig.redis.ask(["XACK", plainStream, group, id])
+            } else {
+                given += 1
+                try rig.redis.ask(
+                    ["XCLAIM", plainStream, group, heir, "0", id, "IDLE", "\(idle)", "RETRYCOUNT", "\(count)", "JUSTID"])
+            }
+        }
+        #expect(reply.json["pending"].integer == given && reply.json["deleted"].integer == held.count - given, "\(reply.text)\(note)")
+        try rig.redis.ask(["XGROUP", "DELCONSUMER", plainStream, group, consumer])
+        return "DELCONSUMER \(group) \(consumer) to \(heir)"
     }
 
     // MARK: Choosing

@@ -110,6 +110,18 @@ struct DepartureTests {
         #expect(lost == 1 && harness.isOver)
     }
 
+    @Test func `a stream whose end is the connection's is not told lost when the client has all of it`() throws {
+        var lost = 0
+        let harness = try Harness { _ in
+            var response = Response(body: .stream(ListedSource([String(repeating: "x", count: 100_000), "end"])))
+            response.onLost = { lost += 1 }
+            return response
+        }
+        #expect(harness.exchange("GET /a HTTP/1.0\r\n\r\n").hasSuffix("xend"))
+        harness.hangUp()
+        #expect(lost == 0 && harness.isOver)
+    }
+
     @Test func `connections that come and go leave no buffer, no registration and no object behind`() throws {
         weak var kept: Request?
         let harness = try Harness { request in
@@ -128,6 +140,16 @@ struct DepartureTests {
         harness.advance(by: .seconds(100))
         #expect(kept == nil)
     }
+}
+
+/// Gives its pieces, one after the other.
+final class ListedSource: ChunkSource {
+    private var pieces: [String]
+    let failed = false
+
+    init(_ pieces: [String]) { self.pieces = pieces }
+
+    func next() async -> ByteBuffer? { pieces.isEmpty ? nil : buffer(pieces.removeFirst()) }
 }
 
 /// Gives one piece when it is released, and fails then, as a tail does that is told that its client has gone.

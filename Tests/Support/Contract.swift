@@ -99,6 +99,15 @@ package struct Contract: Sendable {
         }
     }
 
+    /// Every call's `operationId`.
+    package var operationNames: Set<String> { Set(operations.values.joined().map(\.name)) }
+
+    /// The call that a request is.
+    package func operationName(_ method: String, _ target: String) -> String? {
+        let path = target.prefix { $0 != "?" }
+        return operation(method, path.split(separator: "/", omittingEmptySubsequences: false).dropFirst().map(String.init))?.name
+    }
+
     private func operation(_ method: String, _ segments: [String]) -> Operation? {
         let found = operations[method, default: []].filter { Contract.matches($0.template, segments) }
         // Literal segments go before parameters, from the left.

@@ -14,8 +14,10 @@ package final class ClientSocket {
     /// The whole requests whose replies have not come; nil once a test has sent anything else.
     private var asked: [(method: String, path: String)]? = []
 
-    package init(port: UInt16) throws {
+    /// `receiveBuffer`: bytes that the kernel takes for a client that does not receive.
+    package init(port: UInt16, receiveBuffer: Int32? = nil) throws {
         descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+        if var size = receiveBuffer { setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &size, socklen_t(MemoryLayout<Int32>.size)) }
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
         address.sin_port = port.bigEndian
@@ -158,6 +160,22 @@ package final class ClientSocket {
         return true
     }
 
+    /// A chunked body and where it ends; nil until it is whole. (Without trailers: we send none.)
+    private static func unchunked(_ bytes: ArraySlice<UInt8>) throws -> (body: [UInt8], end: Int)? {
+        var (rest, body) = (bytes, [UInt8]())
+        while let line = rest.firstIndex(of: UInt8(ascii: "\n")) {
+            guard let size = Int(String(decoding: rest[..<line].dropLast(), as: UTF8.self), radix: 16) else {
+                throw Failure.malformed(String(decoding: rest[..<line], as: UTF8.self))
+            }
+            let chunk = rest[(line + 1)...]
+            guard chunk.count >= size + 2 else { return nil }
+            if size == 0 { return (body, chunk.startIndex + 2) }
+            body += chunk.prefix(size)
+            rest = chunk.dropFirst(size + 2)
+        }
+        return nil
+    }
+
     private func takeReply(isHead: Bool) throws -> Reply? {
         guard let headEnd = received.firstRange(of: Array("\r\n\r\n".utf8)) else { return nil }
         let lines = String(decoding: received[..<headEnd.lowerBound], as: UTF8.self).split(separator: "\r\n")
@@ -168,6 +186,11 @@ package final class ClientSocket {
         for line in lines.dropFirst() {
             let parts = line.split(separator: ":", maxSplits: 1)
             if parts.count == 2 { headers[parts[0].lowercased()] = String(parts[1].drop { $0 == " " }) }
+        }
+        if !isHead, headers["transfer-encoding"] == "chunked" {
+            guard let (body, end) = try ClientSocket.unchunked(received[headEnd.upperBound...]) else { return nil }
+            received.removeFirst(end - received.startIndex)
+            return Reply(status: status, headers: headers, body: body)
         }
         let length = isHead ? 0 : headers["content-length"].flatMap { Int($0) } ?? 0
         let end = headEnd.upperBound + length

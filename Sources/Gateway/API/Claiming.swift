@@ -28,7 +28,7 @@ extension API {
         body.append(UInt8(ascii: "{"))
         var parts = reply.elements
         writeClaimed(&parts, justID: claim.justID, asPairs: asPairs, to: body)
-        if wantsStats { try await appendStats(stream, group, to: body) }
+        if wantsStats { await appendStats(stream, group, to: body) }
         body.append(UInt8(ascii: "}"))
         return json(body)
     }
@@ -51,7 +51,7 @@ extension API {
         body.appendJSON(string: parts.takeBytes() ?? UnsafeRawBufferPointer(start: nil, count: 0))
         body.append(UInt8(ascii: ","))
         writeClaimed(&parts, justID: justID, asPairs: asPairs, to: body)
-        if wantsStats { try await appendStats(stream, group, to: body) }
+        if wantsStats { await appendStats(stream, group, to: body) }
         body.append(UInt8(ascii: "}"))
         return json(body)
     }

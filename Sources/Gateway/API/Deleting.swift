@@ -49,7 +49,7 @@ extension API {
         body.append(literal: "{\"acked\":")
         body.append(decimal: outcome.acked)
         body.append(results: outcome.statuses, of: ids)
-        if wantsStats { try await appendStats(stream, group, to: body) }
+        if wantsStats { await appendStats(stream, group, to: body) }
         body.append(UInt8(ascii: "}"))
         return json(body)
     }

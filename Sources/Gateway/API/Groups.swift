@@ -62,9 +62,8 @@ extension API {
             }
             created = false
         }
-        guard case .success(let groups) = results[1], let row = GroupRow.find(group, in: groups) else {
-            throw .groupNotFound(group, of: stream)  // Deleted in the same moment.
-        }
+        guard case .success(let groups) = results[1] else { throw .positionUntold(group, created, results[1]) }
+        guard let row = GroupRow.find(group, in: groups) else { throw .groupNotFound(group, of: stream) }  // Deleted in the same moment.
         let body = newBody()
         body.append(literal: created ? "{\"created\":true,\"last_delivered_id\":" : "{\"created\":false,\"last_delivered_id\":")
         body.appendJSON(string: row.lastDeliveredID)
@@ -142,6 +141,17 @@ private struct GroupChange {
         }
         self.position = position
         self.entriesRead = entriesRead
+    }
+}
+
+extension Problem {
+    /// The group is there, and Redis failed before it told where it stands.
+    fileprivate static func positionUntold(_ group: GroupName, _ created: Bool, _ result: Result<RedisReply, RedisError>) -> Problem {
+        var problem = Problem(
+            .outcomeUnknown,
+            "The group \(group.bytes.quoted) \(created ? "was created" : "exists"); Redis did not tell where it stands. Repeating the call is no harm.")
+        if case .failure(.reply(_, let line)) = result { problem.redisError = line }
+        return problem
     }
 }
 

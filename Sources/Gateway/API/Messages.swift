@@ -1,4 +1,5 @@
-// Messages of a stream, read without a group (API.md §2): ranges, one by ID, and the tail.
+// Messages of a stream, read without a group (API.md §2): ranges, one by ID, and the tail. The lists are slices:
+// see `SlicedList`.
 
 import HTTP
 import Net
@@ -21,37 +22,20 @@ extension API {
     private func listRange(_ call: Call, _ query: QueryParameters) async throws(Problem) -> Response {
         let stream = try call.stream()
         let isDescending = try query.word("order", ["asc", "desc"]) == 1
-        var from = try query.bytes("start")?.rangeBound("start") ?? .earliest
-        var to = try query.bytes("end")?.rangeBound("end") ?? .latest
+        let from = try query.bytes("start")?.rangeBound("start") ?? .earliest
+        let to = try query.bytes("end")?.rangeBound("end") ?? .latest
         let count = try query.integer("count", in: 1...limits.count) ?? 100
-        let body = newBody()
-        body.append(literal: "{\"messages\":[")
-        let writer = MessageWriter(body: body, asPairs: try query.wantsPairs())
-        var written = 0
-        var last: [UInt8] = []
-        var hasMore = true
-        while hasMore && written < count && body.count < limits.replyBytes {
-            let slice = min(count - written, limits.readSlice)
-            let reply = try await ask(
-                .xrange(stream.bytes, from: from, to: to, count: slice + 1, descending: isDescending), stream)
-            var entries = reply.elements
-            hasMore = entries.remaining > slice
-            for _ in 0..<min(slice, entries.remaining) {
-                if written > 0 { body.append(UInt8(ascii: ",")) }
-                var peek = entries
-                if peek.enterArray() == 2, let id = peek.takeBytes() { last = Array(id) }
-                writer.write(&entries)
-                written += 1
-            }
-            if hasMore, let id = last.withUnsafeBytes({ StreamID($0) }) {
-                if isDescending { to = .excluding(id) } else { from = .excluding(id) }
-            }
+        let list = RangeList(
+            self, stream, from: from, to: to, descending: isDescending, count: count, asPairs: try query.wantsPairs())
+        let body = openReply()
+        do {
+            try await list.begin(into: body)
+        } catch {
+            loop.buffers.give(body)
+            throw await explain(error, stream)
         }
-        if written == 0 { try await requireStream(stream) }
-        body.append(literal: "],\"next\":")
-        last.withUnsafeBytes { body.appendNext(after: hasMore ? $0 : nil) }
-        body.append(UInt8(ascii: "}"))
-        return json(body)
+        if list.taken == 0 { try await requireStream(stream) }
+        return list.answer(body)
     }
 
     /// `GET /v1/streams/{s}/messages/{id}`
@@ -83,40 +67,19 @@ extension API {
         case .latest: read.after = try await lastID(stream)
         }
         let body = openReply()
-        let found: Int
+        let list = TailList(self, read)
         do {
-            found = try await look(&read, into: body)
+            try await list.begin(into: body)
         } catch {
             loop.buffers.give(body)
             throw await explain(error, stream)
         }
         // A HEAD request never waits (API.md §1.10).
-        if found == 0, let block, call.request.method != .head {
+        if list.taken == 0, let block, call.request.method != .head {
             loop.buffers.give(body)
             return try ParkedCall(.tail(read), block, self, afterLook: true).response
         }
-        return answer(to: .tail(read), body, block)
-    }
-
-    /// Appends up to `count` messages after `read.after`, and moves it on.
-    func look(_ read: inout TailRead, into body: ByteBuffer) async throws(RedisError) -> Int {
-        let writer = MessageWriter(body: body, asPairs: read.asPairs)
-        var written = 0
-        while written < read.count && body.count < limits.replyBytes / read.sharers {
-            let slice = min(read.count - written, limits.readSlice(sharedBy: read.sharers))
-            let reply = try await store.send(.xread([(read.stream.bytes, .after(read.after))], count: slice))
-            guard var entries = reply.entriesOfOnlyStream else { return written }
-            let found = entries.remaining
-            for _ in 0..<found {
-                if written > 0 { body.append(UInt8(ascii: ",")) }
-                var peek = entries
-                if peek.enterArray() == 2, let id = peek.takeBytes().flatMap({ StreamID($0) }) { read.after = id }
-                writer.write(&entries)
-                written += 1
-            }
-            if found < slice { return written }
-        }
-        return written
+        return list.answer(body, block)
     }
 
     /// Where `latest` is now; 0-0 where there is no stream yet.
@@ -129,15 +92,4 @@ extension API {
             throw problem
         }
     }
-}
-
-/// What a reader without a group asked for.
-struct TailRead {
-    var stream: StreamName
-    /// The last message it has seen.
-    var after: StreamID
-    var count: Int
-    var asPairs: Bool
-    /// How many streams are read into the same answer.
-    var sharers = 1
 }

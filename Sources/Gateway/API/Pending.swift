@@ -27,19 +27,26 @@ extension API {
         acked: Int64, _ stream: StreamName, _ group: GroupName, wantsStats: Bool
     ) async throws(Problem) -> Response {
         // XACK answers 0 also where the stream or the group is missing.
-        if acked == 0 { try await requireGroup(stream, group) }
+        let groups = acked == 0 ? try await requireGroup(stream, group) : nil
         guard wantsStats else { return json("acked", acked) }
         let body = newBody()
         body.append(literal: "{\"acked\":")
         body.append(decimal: acked)
-        try await appendStats(stream, group, to: body)
+        if let groups {
+            try writeStats(group, of: stream, groups.elements, to: body)
+        } else {
+            await appendStats(stream, group, to: body)
+        }
         body.append(UInt8(ascii: "}"))
         return json(body)
     }
 
-    func requireGroup(_ stream: StreamName, _ group: GroupName) async throws(Problem) {
+    /// All groups of the stream, `group` among them.
+    @discardableResult
+    func requireGroup(_ stream: StreamName, _ group: GroupName) async throws(Problem) -> RedisReply {
         let groups = try await ask(.xinfoGroups(stream.bytes), stream, group)
         if GroupRow.find(group, in: groups) == nil { throw .groupNotFound(group, of: stream) }
+        return groups
     }
 
     /// `GET /v1/streams/{s}/groups/{g}/pending`
@@ -75,33 +82,72 @@ extension API {
         let query = try call.query(["start", "end", "count", "consumer", "min_idle_ms"])
         let (stream, group) = (try call.stream(), try call.group())
         let count = try query.integer("count", in: 1...limits.count) ?? 100
-        let reply = try await ask(
-            .xpending(
-                stream.bytes, group: group.bytes, from: try query.bytes("start")?.rangeBound("start") ?? .earliest,
-                to: try query.bytes("end")?.rangeBound("end") ?? .latest, count: count + 1,
-                consumer: try query.bytes("consumer").map { name throws(Problem) in try Call.checkedName(name, "consumer") },
-                minimumIdle: try query.milliseconds("min_idle_ms")),
-            stream, group)
-        let body = newBody()
-        body.append(literal: "{\"messages\":[")
-        var rows = reply.elements
-        var last = UnsafeRawBufferPointer(start: nil, count: 0)
-        for index in 0..<min(count, rows.remaining) {
-            guard var row = rows.takeArray() else { break }
-            last = row.takeBytes() ?? last
-            body.append(literal: index == 0 ? "{\"id\":" : ",{\"id\":")
-            body.appendJSON(string: last)
-            body.appendName("consumer", row.takeBytes() ?? UnsafeRawBufferPointer(start: nil, count: 0))
-            body.append(literal: ",\"idle_ms\":")
-            body.append(row.takeInteger() ?? 0)
-            body.append(literal: ",\"delivery_count\":")
-            body.append(row.takeInteger() ?? 0)
-            body.append(UInt8(ascii: "}"))
+        let list = PendingList(
+            self, stream, group, from: try query.bytes("start")?.rangeBound("start") ?? .earliest,
+            to: try query.bytes("end")?.rangeBound("end") ?? .latest, count: count,
+            consumer: try query.bytes("consumer").map { name throws(Problem) in try Call.checkedName(name, "consumer") },
+            minIdle: try query.milliseconds("min_idle_ms"))
+        let body = openReply()
+        do {
+            try await list.begin(into: body)
+        } catch {
+            loop.buffers.give(body)
+            throw await explain(error, stream, group)
         }
-        body.append(literal: "],\"next\":")
-        body.appendNext(after: rows.isAtEnd ? nil : last)
+        return list.answer(body)
+    }
+}
+
+/// XPENDING, from what is left of the list.
+private final class PendingList: SlicedList {
+    private let stream: StreamName
+    private let group: GroupName
+    private var from: StreamBound
+    private let to: StreamBound
+    private let consumer: [UInt8]?
+    private let minIdle: Duration?
+    private var last: StreamID?
+
+    init(
+        _ api: API, _ stream: StreamName, _ group: GroupName, from: StreamBound, to: StreamBound, count: Int, consumer: [UInt8]?,
+        minIdle: Duration?
+    ) {
+        (self.stream, self.group, self.from, self.to, self.consumer, self.minIdle) = (stream, group, from, to, consumer, minIdle)
+        super.init(api, wanted: count, firstSlice: API.sliceRows)
+    }
+
+    override func take(_ count: Int, into body: ByteBuffer) async throws(RedisError) -> (rows: Int, hasMore: Bool) {
+        let reply = try await api.store.send(
+            .xpending(
+                stream.bytes, group: group.bytes, from: from, to: to, count: count + 1, consumer: consumer, minimumIdle: minIdle))
+        var rows = reply.elements
+        let (found, hasMore) = (min(count, rows.remaining), rows.remaining > count)
+        for index in 0..<found {
+            if taken + index > 0 { body.append(UInt8(ascii: ",")) }
+            if index == found - 1 { last = rows.peekID() }
+            write(&rows, to: body)
+        }
+        if let last { from = .excluding(last) }
+        return (found, hasMore)
+    }
+
+    private func write(_ rows: inout RedisCursor, to body: ByteBuffer) {
+        let nothing = UnsafeRawBufferPointer(start: nil, count: 0)
+        var row = rows.takeArray()
+        body.append(literal: "{\"id\":")
+        body.appendJSON(string: row?.takeBytes() ?? nothing)
+        body.appendName("consumer", row?.takeBytes() ?? nothing)
+        body.append(literal: ",\"idle_ms\":")
+        body.append(row?.takeInteger() ?? 0)
+        body.append(literal: ",\"delivery_count\":")
+        body.append(row?.takeInteger() ?? 0)
         body.append(UInt8(ascii: "}"))
-        return json(body)
+    }
+
+    override func end(_ body: ByteBuffer) {
+        body.append(literal: "],\"next\":")
+        body.appendNext(after: hasMore ? last : nil)
+        body.append(UInt8(ascii: "}"))
     }
 }
 
@@ -135,10 +181,10 @@ private final class PendingAck: PendingCall {
 
 extension ByteBuffer {
     /// Where the next page begins, as an exclusive bound; `null` after the last.
-    func appendNext(after last: UnsafeRawBufferPointer?) {
+    func appendNext(after last: StreamID?) {
         guard let last else { return append(literal: "null") }
         append(literal: "\"(")
-        append(last)
+        append(last.description)
         append(UInt8(ascii: "\""))
     }
 }

@@ -45,9 +45,9 @@ struct QueryParameters {
         pairs.contains { $0.name.isSame(as: name) }
     }
 
-    /// Whether the parameter came without `=`.
+    /// Whether the parameter came as its bare name: without `=`, or as form encoders write it, with nothing behind that.
     func isBare(_ name: StaticString) -> Bool {
-        pairs.contains { $0.name.isSame(as: name) && $0.value == nil }
+        pairs.contains { $0.name.isSame(as: name) && $0.value?.isEmpty ?? true }
     }
 
     /// The decoded value; nil when the parameter is absent.
@@ -71,8 +71,8 @@ struct QueryParameters {
 
     /// `true`, `false`, or the bare name, which is true.
     func flag(_ name: StaticString) throws(Problem) -> Bool? {
-        guard let pair = pairs.first(where: { $0.name.isSame(as: name) }) else { return nil }
-        guard pair.value != nil else { return true }
+        guard contains(name) else { return nil }
+        if isBare(name) { return true }
         switch try text(name) {
         case "true"?: return true
         case "false"?: return false

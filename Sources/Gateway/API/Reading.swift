@@ -48,25 +48,24 @@ extension API {
     /// How long messages, or the answer that there are none, wait for the group's numbers.
     static let statsTime = Duration.milliseconds(250)
 
-    /// `,"group":{"lag":n|null,"pending":n}`, or null where Redis does not tell in time, in a buffer of its own.
+    /// What `appendStats` appends, in a buffer of its own.
     func stats(_ stream: StreamName, _ group: GroupName) async -> ByteBuffer {
         let body = newBody()
-        do {
-            try await appendStats(stream, group, patience: loop.now + API.statsTime, to: body)
-        } catch {
-            body.append(literal: API.unknownStats)  // Nothing is lost for their sake.
-        }
+        await appendStats(stream, group, to: body)
         return body
     }
 
     static let unknownStats: StaticString = ",\"group\":null"
 
-    /// The same, at the end of `body`.
-    func appendStats(
-        _ stream: StreamName, _ group: GroupName, patience: EventLoop.Instant? = nil, to body: ByteBuffer
-    ) async throws(Problem) {
-        let groups = try await ask(.xinfoGroups(stream.bytes), stream, group, patience: patience)
-        try writeStats(group, of: stream, groups.elements, to: body)
+    /// `,"group":{"lag":n|null,"pending":n}` at the end of `body`; null where Redis does not tell in time. What the call
+    /// was for is done by then, and must be told whatever happens to the numbers.
+    func appendStats(_ stream: StreamName, _ group: GroupName, to body: ByteBuffer) async {
+        do throws(Problem) {
+            let groups = try await ask(.xinfoGroups(stream.bytes), stream, group, patience: loop.now + API.statsTime)
+            try writeStats(group, of: stream, groups.elements, to: body)
+        } catch {
+            body.append(literal: API.unknownStats)
+        }
     }
 
     /// The same, from the rows of XINFO GROUPS.

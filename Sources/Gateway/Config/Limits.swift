@@ -55,7 +55,10 @@ struct Limits: Sendable, Equatable {
     /// Bytes of messages in one reply: a read answers fewer messages than asked rather than more bytes.
     /// `sluice_reads_cut_total`; no problem.
     var replyBytes = 16 * 1024 * 1024
-    /// Messages in one slice of a read: one large reply stalls everybody behind it on the connection.
+    /// Bytes of messages that are answered in one piece, with their length; what is more goes out as it is read, and is
+    /// never in memory as a whole. `sluice_replies_streamed_total`; no problem.
+    var wholeReply = 256 * 1024
+    /// Messages in the first slice of a read, when nobody knows yet what they weigh: one large reply stalls everybody behind it on the connection.
     var readSlice = 100
     /// The same where many streams are read into one answer: no fewer than most reads ask for.
     func readSlice(sharedBy streams: Int) -> Int { streams == 1 ? readSlice : max(readSlice / streams, min(10, readSlice)) }

@@ -9,14 +9,11 @@ import Net
 import Redis
 
 extension API {
-    /// Bytes of a slice that we aim at, once we know what the messages weigh.
-    private static let sliceBytes = 256 * 1024
-
-    /// Takes up to `read.count` messages and appends them to `body`, separated by commas.
+    /// Takes messages and appends them to `body`, separated by commas: `read.count`, or as many as are answered whole
+    /// (then `wantsMore`, and a `ReadStream` goes on).
     ///
     /// What Redis gives too late for a caller who is told nothing of it becomes unowned: see `Lateness`.
     func take(_ read: GroupRead, _ lateness: Lateness, into body: ByteBuffer) async throws(RedisError) -> Batch {
-        let start = body.count
         var batch = Batch()
         let slice = firstSlice(read)
         if isPlain(read) {
@@ -26,7 +23,7 @@ extension API {
         } else {
             try await takeByScript(read, slice, from: "-", lateness, into: body, &batch)
         }
-        await takeMore(read, lateness, into: body, from: start, &batch)
+        await takeMore(read, lateness, into: body, &batch)
         // Whoever waits looks then: a message may be idle for long enough.
         if let due = recovery.index.due(read.key), due > loop.now, read.position == .new {
             batch.unownedDue = min(due, batch.unownedDue ?? due)
@@ -63,29 +60,31 @@ extension API {
 
     func firstSlice(_ read: GroupRead) -> Int { min(read.count, limits.readSlice(sharedBy: read.sharers)) }
 
-    /// Whether the look goes on after its first slice; the reply's messages begin at `start` of `body`.
-    func wantsMore(_ read: GroupRead, _ body: ByteBuffer, from start: Int, _ batch: Batch) -> Bool {
-        batch.isFull && batch.count < read.count && body.count - start < limits.replyBytes / read.sharers
+    /// Whether the look goes on after what it has taken.
+    func wantsMore(_ read: GroupRead, _ batch: Batch) -> Bool {
+        batch.isFull && batch.count < read.count && batch.bytes < limits.replyBytes / read.sharers
     }
 
-    /// The slices after the first.
-    func takeMore(
-        _ read: GroupRead, _ lateness: Lateness, into body: ByteBuffer, from start: Int, _ batch: inout Batch
-    ) async {
-        while wantsMore(read, body, from: start, batch) {
-            let weight = max((body.count - start) / batch.count, 1)
-            let slice = min(read.count - batch.count, max(1, min(1000, API.sliceBytes / weight)))
-            let before = batch
-            do {
-                if let cursor = batch.cursor {
-                    try await takeByScript(read, min(slice, limits.readSlice), from: cursor, lateness, into: body, &batch)
-                } else {
-                    try await takeNew(read, slice, lateness, into: body, &batch)
-                }
-            } catch {
-                batch = before  // What we have is answered; the next read meets the failure itself.
-                batch.isFull = false
+    /// The slices after the first, as long as the reply is one that goes out whole.
+    func takeMore(_ read: GroupRead, _ lateness: Lateness, into body: ByteBuffer, _ batch: inout Batch) async {
+        while batch.bytes < limits.wholeReply, wantsMore(read, batch) { await takeSlice(read, lateness, into: body, &batch) }
+    }
+
+    /// One further slice. One that fails is the last: what we have is answered, and the next read meets the failure
+    /// itself. Nobody is told of what it took, so whatever Redis gives too late becomes unowned.
+    func takeSlice(_ read: GroupRead, _ lateness: Lateness, into body: ByteBuffer, _ batch: inout Batch) async {
+        var lateness = lateness
+        lateness.handsBack = true
+        let count = API.sliceCount(
+            left: read.count - batch.count, taken: batch.count, bytes: batch.bytes, first: limits.readSlice)
+        do {
+            if let cursor = batch.cursor {
+                try await takeByScript(read, min(count, limits.readSlice), from: cursor, lateness, into: body, &batch)
+            } else {
+                try await takeNew(read, count, lateness, into: body, &batch)
             }
+        } catch {
+            batch.isFull = false
         }
     }
 
@@ -93,15 +92,16 @@ extension API {
         _ read: GroupRead, _ count: Int, _ lateness: Lateness, into body: ByteBuffer, _ batch: inout Batch
     ) async throws(RedisError) {
         let reply = try await store.send(
-            plainCommand(read, count), patience: lateness.patience,
+            plainCommand(read, count, after: batch.last), patience: lateness.patience,
             late: lateness.handsBack ? { [self] reply in handBack(read, late: .read(reply)) } : nil)
         absorb(reply, read, count, into: body, &batch)
     }
 
-    func plainCommand(_ read: GroupRead, _ count: Int) -> RedisCommand {
+    /// `last`: how far the look has come in the consumer's own history.
+    func plainCommand(_ read: GroupRead, _ count: Int, after last: StreamID? = nil) -> RedisCommand {
         .xreadgroup(
-            group: read.group.bytes, consumer: read.consumer.bytes, [(read.stream.bytes, read.position)], count: count,
-            noAck: read.noAck)
+            group: read.group.bytes, consumer: read.consumer.bytes,
+            [(read.stream.bytes, last.map { .pending(after: $0) } ?? read.position)], count: count, noAck: read.noAck)
     }
 
     /// What a plain look for `count` messages has brought.
@@ -171,8 +171,11 @@ extension API {
     private func writeFresh(_ entries: inout RedisCursor, _ read: GroupRead, into body: ByteBuffer, _ batch: inout Batch) {
         let writer = MessageWriter(body: body, asPairs: read.asPairs)
         let details: DeliveryDetails? = read.position == .new ? DeliveryDetails(deliveryCount: 1) : nil
+        let start = body.count
+        defer { batch.bytes += body.count - start }
         while entries.remaining > 0 {
             if batch.count > 0 { body.append(UInt8(ascii: ",")) }
+            if entries.remaining == 1, read.position != .new { batch.last = entries.peekID() }
             writer.write(&entries, details)
             batch.count += 1
         }
@@ -182,6 +185,8 @@ extension API {
         _ rows: inout RedisCursor, _ read: GroupRead, _ claim: IdleClaim, into body: ByteBuffer, _ batch: inout Batch
     ) {
         let writer = MessageWriter(body: body, asPairs: read.asPairs)
+        let start = body.count
+        defer { batch.bytes += body.count - start }
         while var row = rows.takeArray() {
             if batch.count > 0 { body.append(UInt8(ascii: ",")) }
             let id = row.takeBytes()
@@ -228,8 +233,14 @@ extension API {
         }
         // Its home goes on with the next waiter, whatever this one still asks for.
         longPoll.report(call.waiter, look)
-        let stats = read.wantsStats ? await stats(read.stream, read.group) : nil
-        if call.found(body, stats, onLost: read.noAck ? nil : { [self] in handBack(read, batch) }) { return }
+        if wantsMore(read, batch) {
+            if call.found(ReadStream(self, read, batch).answer(body, call.block)) { return }
+        } else {
+            let stats = read.wantsStats ? await stats(read.stream, read.group) : nil
+            var response = answer(to: call.read, body, call.block, stats)
+            if !read.noAck { response.onLost = { [self] in handBack(read, batch) } }
+            if call.found(response) { return }
+        }
         loop.buffers.give(body)
         handBack(read, batch)
     }
@@ -254,10 +265,11 @@ extension API {
     }
 
     private func look(_ call: ParkedCall, _ tail: TailRead, into body: ByteBuffer) async {
-        var tail = tail
+        let list = TailList(self, tail)
         var result = WaitHome.Look.Result.failed
         do {
-            result = try await look(&tail, into: body) == 0 ? .nothing : .found(full: false)
+            try await list.begin(into: body)
+            result = list.taken == 0 ? .nothing : .found(full: false)
         } catch where error.code == .wrongType {
             result = .nothing  // The key became another type for now: the tail goes on waiting.
         } catch {
@@ -265,8 +277,7 @@ extension API {
         }
         if case .found = result {
             longPoll.report(call.waiter, WaitHome.Look(result: result))
-            call.read = .tail(tail)
-            if !call.found(body, onLost: nil) { loop.buffers.give(body) }
+            if !call.found(list.answer(body, call.block)) { loop.buffers.give(body) }
         } else {
             loop.buffers.give(body)
             call.lookedInVain()
@@ -307,7 +318,7 @@ extension API {
     func answer(to read: ParkedRead, _ body: ByteBuffer, _ block: Block?, _ stats: ByteBuffer? = nil) -> Response {
         endMessages(of: read, stats, to: body)
         var response = json(body)
-        if let block { response.addHeader("Sluice-Block-Ms", String(block.milliseconds)) }
+        response.tell(block)
         return response
     }
 
@@ -326,6 +337,13 @@ extension API {
             body.append(literal: API.unknownStats)
         }
         body.append(UInt8(ascii: "}"))
+    }
+}
+
+extension Response {
+    /// How long the call may have waited, after the server's own limit was applied.
+    mutating func tell(_ block: Block?) {
+        if let block { addHeader("Sluice-Block-Ms", String(block.milliseconds)) }
     }
 }
 

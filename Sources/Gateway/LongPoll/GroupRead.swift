@@ -88,7 +88,13 @@ struct Batch {
     }
 
     var slices: [Slice] = []
+    /// The messages of slices that are no longer kept.
+    private var released: [StreamID] = []
     var count = 0
+    /// Bytes that they are in the reply.
+    var bytes = 0
+    /// The last message of a consumer's own history.
+    var last: StreamID?
     /// As many as were asked for, or as fit: there may be more.
     var isFull = false
     /// Where the script goes on, while there may be more for it to take.
@@ -101,13 +107,21 @@ struct Batch {
     var isEmpty: Bool { count == 0 }
 
     /// The IDs of all messages: for handing them back.
-    var ids: [[UInt8]] {
+    var ids: [[UInt8]] { released.map { Array($0.description.utf8) } + keptIDs }
+
+    private var keptIDs: [[UInt8]] {
         slices.flatMap { slice in
             switch slice {
             case .read(let reply): reply.entriesOfOnlyStream.map(Batch.ids) ?? []
             case .taken(let reply): reply.takenParts.map { Batch.ids($0.taken) + Batch.ids($0.fresh) } ?? []
             }
         }
+    }
+
+    /// Lets Redis' replies go: of messages that are on their way, only the IDs are still needed.
+    mutating func releaseReplies() {
+        released += keptIDs.compactMap { $0.withUnsafeBytes { StreamID($0) } }
+        slices = []
     }
 
     private static func ids(_ entries: RedisCursor) -> [[UInt8]] {

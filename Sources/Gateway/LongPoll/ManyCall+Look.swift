@@ -19,10 +19,10 @@ extension API {
     private func look(_ part: ManyCall.Part, _ read: GroupRead, into body: ByteBuffer) async {
         var batch: Batch
         do {
-            batch = try await take(read, part.lateness, into: body)
+            batch = try await takeAll(read, part.lateness, into: body)
             if batch.isEmpty, part.call.block == nil, mayBeUntold(read) {
                 unowned.delayed(read.key)
-                batch = try await take(read, part.lateness, into: body)
+                batch = try await takeAll(read, part.lateness, into: body)
             }
         } catch {
             loop.buffers.give(body)
@@ -39,13 +39,23 @@ extension API {
         if read.wantsStats { part.call.told(part, stats: await stats(read.stream, read.group)) }
     }
 
+    /// Many streams come in one reply, which is not streamed: its rows are known only when all looks are done.
+    private func takeAll(_ read: GroupRead, _ lateness: Lateness, into body: ByteBuffer) async throws(RedisError) -> Batch {
+        var batch = try await take(read, lateness, into: body)
+        while wantsMore(read, batch) {
+            await takeSlice(read, lateness, into: body, &batch)
+            batch.releaseReplies()
+        }
+        return batch
+    }
+
     private func look(_ part: ManyCall.Part, _ tail: TailRead, into body: ByteBuffer) async {
-        var tail = tail
+        let list = TailList(self, tail)
         do {
-            let count = try await look(&tail, into: body)
-            report(part, WaitHome.Look(result: count == 0 ? .nothing : .found(full: false)))
-            if count > 0 {
-                part.read = .tail(tail)
+            try await list.takeAll(into: body)
+            report(part, WaitHome.Look(result: list.taken == 0 ? .nothing : .found(full: false)))
+            if list.taken > 0 {
+                part.read = .tail(list.read)
                 return part.call.found(part, body, Batch())
             }
         } catch {

@@ -51,7 +51,7 @@ final class ParkedCall: LaterAnswer, WaiterOwner {
 
     /// Makes it the reply to its request; set by the responder that let the call in.
     var complete: (Result<Response, Problem>) -> Response = { _ in preconditionFailure("Not let in yet.") }
-    var read: ParkedRead
+    let read: ParkedRead
     let block: Block
     let waiter: Waiter
     private let api: API
@@ -127,12 +127,10 @@ final class ParkedCall: LaterAnswer, WaiterOwner {
         if state == .looking { state = .resting }
     }
 
-    /// The look found what is in `body`. False when it came too late for the client.
-    func found(_ body: ByteBuffer, _ stats: ByteBuffer? = nil, onLost: (() -> Void)?) -> Bool {
+    /// The look found something, and this is the answer. False when it came too late for the client.
+    func found(_ response: Response) -> Bool {
         if let client, client.isClientGone() { clientGone() }
         guard state != .over else { return false }
-        var response = api.answer(to: read, body, block, stats)
-        response.onLost = onLost
         finish(.success(response))
         return true
     }

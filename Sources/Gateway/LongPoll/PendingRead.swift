@@ -4,6 +4,7 @@
 //        → nothing, and it may wait                          → a parked call
 //        → nothing, and it may not                           → another look, in a task
 //        → more slices, the group's numbers, or a failure    → the rest in a task
+//        → more than is answered whole                       → a `ReadStream`
 
 import HTTP
 import Net
@@ -14,7 +15,6 @@ final class PendingRead: PendingCall {
     /// How long to wait where nothing is found.
     private let block: Block?
     private let body: ByteBuffer
-    private let start: Int
     private var batch = Batch()
     private let lateness: Lateness
     private var hasLookedOnceMore = false
@@ -25,7 +25,6 @@ final class PendingRead: PendingCall {
         self.read = read
         self.block = block
         body = api.openReply()
-        start = body.count
         lateness = Lateness(ofOwnLook: block, from: api.loop.now, redisTimeout: api.limits.redisTimeout)
         super.init(api)
     }
@@ -48,7 +47,7 @@ final class PendingRead: PendingCall {
 
     override func redisAnswered(_ reply: RedisReply) {
         api.absorb(reply, read, api.firstSlice(read), into: body, &batch)
-        guard api.wantsMore(read, body, from: start, batch) else { return finish(outcome) }
+        guard api.wantsMore(read, batch) else { return finish(outcome) }
         finish(.success(.task { () async throws(Problem) in try await self.lookOn() }))
     }
 
@@ -76,7 +75,7 @@ final class PendingRead: PendingCall {
     }
 
     private func lookOn() async throws(Problem) -> Outcome {
-        await api.takeMore(read, lateness, into: body, from: start, &batch)
+        await api.takeMore(read, lateness, into: body, &batch)
         return try outcome.get()
     }
 
@@ -100,6 +99,7 @@ final class PendingRead: PendingCall {
             if api.store.features?.emptyReadCreatesConsumer == false { api.createConsumerSoon(read) }
             if let block { return park(block) }
         }
+        if api.wantsMore(read, batch) { return .success(.response(ReadStream(api, read, batch).answer(body, waited))) }
         guard read.wantsStats else { return .success(.response(answer())) }
         return .success(.task { () async throws(Problem) in await self.answerWithStats() })
     }
@@ -113,8 +113,11 @@ final class PendingRead: PendingCall {
         }
     }
 
+    /// What the caller is told of its wish to wait.
+    private var waited: Block? { read.position == .new ? read.block : nil }
+
     private func answer(_ stats: ByteBuffer? = nil) -> Response {
-        var response = api.answer(to: .group(read), body, read.position == .new ? read.block : nil, stats)
+        var response = api.answer(to: .group(read), body, waited, stats)
         if !batch.isEmpty, !read.noAck { response.onLost = { [self] in api.handBack(read, batch) } }
         return response
     }

@@ -25,12 +25,15 @@ final class Metrics {
 struct MetricValues: Sendable {
     var messagesAdded = 0
     var redriven = 0
+    /// Replies that went out slice by slice.
+    var streamed = 0
     var problems: [String: Int] = [:]
     var routes: [RouteValues] = []
 
     mutating func add(_ other: MetricValues) {
         messagesAdded += other.messagesAdded
         redriven += other.redriven
+        streamed += other.streamed
         problems.merge(other.problems, uniquingKeysWith: +)
         for (index, route) in other.routes.enumerated() { routes[index].add(route) }
     }

@@ -43,6 +43,7 @@ struct MetricsPage {
         one("sluice_http_received_bytes_total", "counter", "Bytes read from clients.", sum(\.bytesIn), to: page)
         one("sluice_http_sent_bytes_total", "counter", "Bytes written to clients.", sum(\.bytesOut), to: page)
         one("sluice_http_lost_replies_total", "counter", "Replies whose client had gone.", sum(\.lostReplies), to: page)
+        one("sluice_replies_streamed_total", "counter", "Replies too long to be kept as a whole, sent as they were read.", sum(\.values.streamed), to: page)
         one("sluice_waiters", "gauge", "Requests parked now.", parked, to: page)
         one("sluice_waiters_limit", "gauge", "Requests that may be parked (max_waiters).", waiterLimit, to: page)
         one("sluice_waiters_parked_total", "counter", "Requests that were parked.", sum(\.waiters.parked), to: page)

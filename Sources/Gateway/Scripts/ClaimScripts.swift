@@ -36,6 +36,10 @@ enum ClaimScript {
         local probe = redis.pcall('XPENDING', stream, group, '-', '+', 1)
         if probe.err then return probe end
         redis.call('XGROUP', 'CREATECONSUMER', stream, group, consumer)
+        -- Redis moves the group on whatever becomes of the ids; those that are gone are never shown to it here.
+        for o = 6, 5 + option_count do
+          if ARGV[o] == 'LASTID' then redis.call('XCLAIM', stream, group, consumer, 0, '0-0', 'LASTID', ARGV[o + 1], 'JUSTID') end
+        end
         local claimed, deleted = {}, {}
         for i = 6 + option_count, #ARGV do
           local id = ARGV[i]
