@@ -10,11 +10,12 @@ extension Sink {
 
     func attempt(_ key: SinkState.Key, _ message: SinkMessage, deliveryCount: Int) {
         let stream = streams[key.stream]
-        let request = stream.wire.request(message, deliveryCount: deliveryCount, wallTime: host.loop.clock.wallTime)
+        let request = stream.wire.request(message, deliveryCount: deliveryCount, wallTime: state.moment.wall)
         host.outbound.send(request) { [weak self] result in
             guard let self else { return }
-            let outcome = SinkOutcome(
-                result.outcome, deadLetterOn: definition.deadLetterOn, wallTime: host.loop.clock.wallTime)
+            let wall = host.loop.clock.wallTime
+            let outcome = SinkOutcome(result.outcome, deadLetterOn: definition.deadLetterOn, wallTime: wall)
+            journal.ended(key, deliveryCount, result, outcome, wall: wall)
             tell(outcome, stream, key, deliveryCount)
             attemptEnded(key, outcome)
         }
@@ -122,7 +123,9 @@ extension Sink {
 
     /// A message that is no longer pending under our name may be gone by our own doing: Redis may have executed an
     /// acknowledgement whose answer never came.
-    private func tellLost(_ lost: [StreamID], _ stream: SinkStream) {
+    private func tellLost(_ ids: [StreamID], _ stream: SinkStream) {
+        // What was acknowledged on the same connection a moment before is confirmed by now.
+        let lost = ids.filter { state.held[.init(stream: stream.index, id: $0)] != nil }
         let unconfirmed = lost.count { state.isBeingWritten(.init(stream: stream.index, id: $0)) }
         if unconfirmed > 0 {
             log.notice(
@@ -149,11 +152,14 @@ extension Sink {
             do throws(RedisError) {
                 if stream.wasOpen { try await createAgain(stream) } else { try await create(stream) }
                 stream.wasOpen = true
+                stream.problem = nil
                 return
             } catch {
                 // Every start begins so; the end of a connection has a log line of its own.
                 let level: Logger.Level = if case .unavailable(.notConnected) = error { .debug } else { .warning }
                 log.log(level: level, "cannot create the group", metadata: stream.metadata(["error": "\(error)"]))
+                stream.problem = "the group can't be created: \(error)"
+                journal.tell()
             }
             await host.loop.sleep(for: state.backoff.jittered(pause))
             pause = min(pause * 2, SinkLimits.readPause.most)

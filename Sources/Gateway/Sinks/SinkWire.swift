@@ -8,7 +8,8 @@ import Net
 import Redis
 import Webhook
 
-struct SinkWire {
+/// A class: many references, which a copy would count.
+final class SinkWire {
     /// A piece of a header's value.
     enum Piece: Equatable {
         case text(String)
@@ -69,6 +70,23 @@ struct SinkWire {
         MessageWriter(body: scratch).writeFields(&fields)
         var message = SinkMessage(id: id, fields: scratch.takeArray())
         fill(&message, again)
+        return message
+    }
+
+    /// A message that nobody has added, for a test: it says so in a field and in a header.
+    func sample(_ id: StreamID) -> SinkMessage {
+        var message = SinkMessage(id: id, fields: Array("{\"sluice\":\"test\"}".utf8))
+        for (name, pieces) in templates {
+            let texts = pieces.map { piece in
+                switch piece {
+                case .text(let text): text
+                case .id: id.description
+                case .field: ""
+                }
+            }
+            message.headers.append(name, texts.joined())
+        }
+        Array("true".utf8).withUnsafeBytes { message.headers.append(own: "Sluice-Test", $0) }
         return message
     }
 
