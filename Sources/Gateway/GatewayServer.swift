@@ -226,7 +226,7 @@ private final class RedisWatcher: RedisClientDelegate {
         api.unowned.forgetAll()
         api.unowned.isTold = features.nudges
         api.longPoll.invalidated(nil)
-        log.info("Connected to Redis", metadata: ["version": "\(features.version)", "tracking": "\(features.tracking)"])
+        log.info("Connected to Redis", metadata: ["version": "\(features.productVersion)", "tracking": "\(features.tracking)"])
         if let refusal = features.trackingRefusal {
             log.warning("Redis does not track keys for us; waited-on groups are polled: \(refusal)")
         }

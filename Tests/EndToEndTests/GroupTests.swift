@@ -185,6 +185,13 @@ import Testing
         #expect(try rig.client.get("/readyz").status == 200)
         let info = try rig.client.get("/v1/info").json
         #expect(info["redis"]["connected"] == true && info["redis"]["embedded"] == false)
+        let server = try rig.redis.run("INFO", "server")
+        let lines = server.split(whereSeparator: \.isNewline)
+        let own = lines.first { $0.hasPrefix("valkey_version:") } ?? lines.first { $0.hasPrefix("redis_version:") }
+        #expect(info["redis"]["version"].string.map { ":\($0)" } == own.map { String($0.drop { $0 != ":" }) }, "the product's own")
+        let native = info["redis"]["native"].array.compactMap(\.string)
+        #expect(native.contains("XDELEX") == (try rig.redis.run("COMMAND", "INFO", "XDELEX").contains("xdelex")), "\(native)")
+        #expect(native.contains("XSETID ENTRIESADDED") != rig.isBeforeVersion7, "\(native)")
         #expect(info["limits"]["lease_ms"] == 250)
         #expect(info["waiters"]["parked"].integer != nil, "Other tests of the suite may be waiting.")
         let openapi = try rig.client.get("/openapi.yaml")

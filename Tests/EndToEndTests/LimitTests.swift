@@ -11,6 +11,19 @@ import Testing
         try rig.client.post("/v1/streams/\(stream)/messages?id=\(id)", json: #"{"fields":{"n":"1"}}"#)
     }
 
+    @Test func `ms-* of a millisecond that is full is an ID too small`() throws {
+        let stream = rig.newStream("full")
+        try add("5-18446744073709551615", to: stream).expect(201)
+        guard !rig.isBeforeVersion7 else { return }  // It takes no ms-*.
+        for key in [[:], ["Idempotency-Key": "k"]] {
+            let reply = try rig.client.call(
+                "POST", "/v1/streams/\(stream)/messages?id=5-*", json: #"{"fields":{"n":"1"}}"#, headers: key)
+            #expect(reply.status == 409 && reply.code == "ID_TOO_SMALL", "\(reply.text)")
+            #expect(reply.json["last_id"] == "5-18446744073709551615")
+        }
+        try add("6-*", to: stream).expect(201)
+    }
+
     @Test func `the first ID and the last are IDs, and nothing comes after the last`() throws {
         let stream = rig.newStream("limits")
         #expect(try add("0-0", to: stream).code == "INVALID_ID")
@@ -20,6 +33,7 @@ import Testing
             let reply = try add(id, to: stream)
             #expect(reply.status == 409 && reply.code == "ID_TOO_SMALL", "\(reply.text)")
             #expect(reply.json["last_id"].string == LimitTests.last)
+            #expect(reply.json["detail"].string?.contains("no message can be added") == true, "\(reply.text)")
         }
         let path = "/v1/streams/\(stream)/messages"
         #expect(try rig.client.get(path).ids == ["0-1", LimitTests.last])

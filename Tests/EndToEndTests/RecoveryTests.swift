@@ -65,6 +65,11 @@ import Testing
         try rig.putPolicy(stream, #"{"max_idle_ms":100}"#).expect(201)
         try rig.redis.run("XGROUP", "DESTROY", stream, "g")
         try waitUntil("it is noticed") { try rig.redis.run("KEYS", "sluice:*recovery*\(stream):g") == "*0\r\n" }
+        // And one whose stream has become something else.
+        try rig.client.put(group).expect(201)
+        try rig.putPolicy(stream, #"{"max_idle_ms":100}"#).expect(201)
+        try rig.redis.run("SET", stream, "x")
+        try waitUntil("that is noticed") { try rig.redis.run("KEYS", "sluice:*recovery*\(stream):g") == "*0\r\n" }
     }
 
     @Test func `a stream takes the policies of its groups with it`() throws {
@@ -131,6 +136,22 @@ import Testing
         #expect(try rig.read(stream, "d", "claim_min_idle_ms=0").ids == [], "delivered twice, and not idle yet")
         #expect(try rig.pending(stream)[id]?.consumer == "c")
         #expect(try rig.deadLetters(stream).isEmpty)
+    }
+
+    @Test func `a read that comes right behind the policy, on any gateway, gives nothing that was delivered too often`() throws {
+        let stream = try rig.newGroup("behind")
+        let other = try rig.newGateway()
+        let path = rig.readPath(stream, "c")
+        for number in 1...20 {
+            let client = number.isMultiple(of: 2) ? rig.client : TestClient(port: other.port)
+            let id = try rig.add(number, to: stream)
+            #expect(try rig.read(stream, "a").ids == [id])
+            try rig.leave(id, of: stream, with: "unowned", deliveries: 3)
+            try rig.putPolicy(stream, #"{"max_idle_ms":60000,"max_deliveries":3}"#).expect(201)
+            #expect(try client.post(path).expect(200).ids == [], "number \(number)")
+            try waitUntil("it is buried") { try rig.deadIDs(stream).count == number }
+            try rig.client.call("DELETE", rig.policyPath(stream)).expect(200)
+        }
     }
 
     @Test func `a waiting read ends when a message becomes idle enough, whoever came first`() throws {

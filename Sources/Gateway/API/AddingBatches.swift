@@ -73,7 +73,7 @@ final class AddingBatch {
         if let replication = options.replication, let lastWrite {
             let replicas = await api.store.confirm(lastWrite, replicas: replication.replicas, within: replication.patience)
             if replicas < replication.replicas {
-                var problem = Problem.replicationTimeout(replicas, of: replication)
+                var problem = Problem.replicationTimeout(replicas, of: replication, hasKey: options.key != nil)
                 problem.members.append(("results", results.list))
                 throw problem
             }
@@ -93,7 +93,7 @@ extension API {
         if let replication = options.replication, let write = slice.lastWrite {
             let replicas = await store.confirm(write, replicas: replication.replicas, within: replication.patience)
             if replicas < replication.replicas {
-                var problem = Problem.replicationTimeout(replicas, of: replication)
+                var problem = Problem.replicationTimeout(replicas, of: replication, hasKey: options.key != nil)
                 problem.members.insert(("id", "\"\(String(decoding: id, as: UTF8.self))\""), at: 0)
                 throw problem
             }
@@ -128,10 +128,17 @@ extension API {
             problem.redisError = line
             return problem
         }
-        guard case .reply(.err, let line) = error, line.contains("equal or smaller") || line.contains("exhausted") else {
+        // "Elements are too large" is what 7.0 says of `ms-*` where that millisecond's last sequence number is taken; a
+        // message that is too large to be stored (1 GiB) does not get here.
+        let signs = ["equal or smaller", "exhausted", "Elements are too large"]
+        guard case .reply(.err, let line) = error, signs.contains(where: line.contains) else {
             return await explain(error, options.stream)
         }
-        var problem = Problem(.idTooSmall, "The ID is not above the stream's last one; leave it out, and Redis makes one.")
+        var problem = Problem(
+            .idTooSmall,
+            line.contains("exhausted")
+                ? "The stream's last ID is the highest there can be: no message can be added to it any more."
+                : "The ID is not above the stream's last one; leave it out, and Redis makes one.")
         problem.redisError = line
         // Without the last ID the problem still says enough.
         if let info = try? await store.send(.xinfoStream(options.stream.bytes)), let last = info.lastGeneratedID {
@@ -142,10 +149,11 @@ extension API {
 }
 
 extension Problem {
-    fileprivate static func replicationTimeout(_ replicas: Int, of wanted: AddOptions.Replication) -> Problem {
+    fileprivate static func replicationTimeout(_ replicas: Int, of wanted: AddOptions.Replication, hasKey: Bool) -> Problem {
+        let repeated = hasKey ? "repeating the call adds nothing twice, and waits for them again" : "adding again would add it twice"
         var problem = Problem(
             .replicationTimeout,
-            "It was added, and \(replicas) of \(wanted.replicas) replicas have confirmed it within \(wanted.patience.milliseconds) ms; adding again would add it twice.")
+            "It was added, and \(replicas) of \(wanted.replicas) replicas have confirmed it within \(wanted.patience.milliseconds) ms; \(repeated).")
         problem.members = [("replicas", "\(replicas)")]
         return problem
     }

@@ -71,7 +71,7 @@ extension API {
     /// For `ref` where it can't be had by other means: trimming finds the entries by itself.
     func requireReferences(_ command: String) throws(Problem) {
         guard let features = store.features, !features.offers(command, "KEEPREF") else { return }
-        throw Problem(.notSupportedByRedis, "ref: this Redis (\(features.version)) does not take it when it trims; it came with Redis 8.2.")
+        throw Problem(.notSupportedByRedis, "ref: this Redis (\(features.productVersion)) does not take it when it trims; it came with Redis 8.2.")
     }
 
     // MARK: One by one

@@ -112,7 +112,7 @@ extension API {
     /// For options that came with 7.0 and can't be had by other means.
     func requireVersion7(_ option: String) throws(Problem) {
         guard let features = store.features, !features.isAtLeast(7, 0) else { return }
-        throw Problem(.notSupportedByRedis, "\(option): this Redis (\(features.version)) does not take it; it came with 7.0.")
+        throw Problem(.notSupportedByRedis, "\(option): this Redis (\(features.productVersion)) does not take it; it came with 7.0.")
     }
 }
 

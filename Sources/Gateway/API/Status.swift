@@ -50,7 +50,7 @@ extension API {
         let features = store.features
         body.append(literal: features == nil ? "{\"connected\":false" : "{\"connected\":true")
         let words: [(StaticString, String?)] = [
-            ("product", features?.product), ("version", features?.version), ("topology", features?.mode),
+            ("product", features?.product), ("version", features?.productVersion), ("topology", features?.mode),
         ]
         for (name, word) in words {
             body.append(literal: ",\"")
@@ -60,14 +60,13 @@ extension API {
         }
         body.append(literal: ",\"tracking\":")
         body.append(features.map { $0.tracking ? "true" : "false" } ?? "null")
+        body.append(literal: ",\"native\":")
+        if let features { body.append(list: features.nativeOptions) } else { body.append(literal: "null") }
         body.append(literal: ",\"embedded\":")
         body.append(config.redis == nil ? "true" : "false")
-        body.append(literal: ",\"warnings\":[")
-        for (index, warning) in (features?.warnings ?? []).enumerated() {
-            if index > 0 { body.append(UInt8(ascii: ",")) }
-            body.appendJSON(warning)
-        }
-        body.append(literal: "]}")
+        body.append(literal: ",\"warnings\":")
+        body.append(list: features?.warnings ?? [])
+        body.append(UInt8(ascii: "}"))
     }
 
     private func writeLimits(to body: ByteBuffer) {
@@ -102,6 +101,17 @@ extension API {
         let snapshots = await collectSnapshots()
         MetricsPage(snapshots, waiterLimit: limits.waiters, parked: longPoll.count.current).write(to: body)
         return Response(status: 200, contentType: "text/plain; version=0.0.4; charset=utf-8", body: .bytes(body))
+    }
+}
+
+extension ByteBuffer {
+    fileprivate func append(list: [String]) {
+        append(UInt8(ascii: "["))
+        for (index, text) in list.enumerated() {
+            if index > 0 { append(UInt8(ascii: ",")) }
+            appendJSON(text)
+        }
+        append(UInt8(ascii: "]"))
     }
 }
 

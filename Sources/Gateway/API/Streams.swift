@@ -78,7 +78,7 @@ extension API {
         let stream = try call.stream()
         let change = try StreamChange(try await call.jsonBody(limits))
         if change.entriesAdded != nil, let features = store.features, !features.offers("XSETID", "ENTRIESADDED") {
-            throw Problem(.notSupportedByRedis, "entries_added and max_deleted_id: this Redis (\(features.version)) does not take them; they came with 7.0.")
+            throw Problem(.notSupportedByRedis, "entries_added and max_deleted_id: this Redis (\(features.productVersion)) does not take them; they came with 7.0.")
         }
         do {
             _ = try await store.send(

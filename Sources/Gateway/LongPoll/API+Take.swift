@@ -35,16 +35,15 @@ extension API {
     private struct IdleClaim {
         /// Nil: nothing.
         var minIdle: Duration?
-        var policy: RecoveryPolicy?
         /// Nobody asked for it by name.
         var isByPolicy = false
     }
 
     private func claim(of read: GroupRead) -> IdleClaim {
         guard read.position == .new, let policy = recovery.index.policy(read.key) else { return IdleClaim(minIdle: read.claimMinIdle) }
-        if let wish = read.claimMinIdle { return IdleClaim(minIdle: min(wish, policy.maxIdle), policy: policy) }
-        guard !read.noAck, recovery.index.mayHaveIdle(read.key, now: loop.now) else { return IdleClaim(policy: policy) }
-        return IdleClaim(minIdle: policy.maxIdle, policy: policy, isByPolicy: true)
+        if let wish = read.claimMinIdle { return IdleClaim(minIdle: min(wish, policy.maxIdle)) }
+        guard !read.noAck, recovery.index.mayHaveIdle(read.key, now: loop.now) else { return IdleClaim() }
+        return IdleClaim(minIdle: policy.maxIdle, isByPolicy: true)
     }
 
     /// Whether one XREADGROUP does: nothing is to be claimed, and no unowned message is due.
@@ -126,7 +125,7 @@ extension API {
             let left = count - (batch.count - before)
             let call = TakeScript.call(
                 read.stream, read.group, read.consumer, count: left, unowned: search, minIdle: claim.minIdle,
-                noack: read.noAck, cursor: cursor, rest: rest, policy: claim.policy, isClaimByPolicy: claim.isByPolicy)
+                noack: read.noAck, cursor: cursor, rest: rest, isClaimByPolicy: claim.isByPolicy)
             let reply: RedisReply
             do {
                 reply = try await store.evaluate(

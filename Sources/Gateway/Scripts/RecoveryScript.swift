@@ -32,7 +32,8 @@ enum RecoveryScript {
         if not max_idle or not max_deliveries then return {-1, 0, {}, '', 0} end
         local summary = redis.pcall('XPENDING', stream, group)
         if summary.err then
-          if string.sub(summary.err, 1, 7) ~= 'NOGROUP' then return summary end
+          local kind = string.match(summary.err, '^%u+')
+          if kind ~= 'NOGROUP' and kind ~= 'WRONGTYPE' then return summary end
           redis.call('DEL', policy)
           redis.call('PUBLISH', 'sluice:nudge', 'p' .. #stream .. ':' .. stream .. group)
           return {-1, 0, {}, '', 0}

@@ -2,11 +2,11 @@
 // holds, and messages that others have left idle. One script, because between looking and claiming
 // another reader could take the same message: each must reach exactly one.
 //
-// KEYS  stream, the group's due times, and, where the claim is its recovery policy's alone, that
+// KEYS  stream, the group's due times, its recovery policy
 // ARGV  group, consumer, count, which unowned ones to take (nothing; due: those whose due time has come;
 //       everything: also those without one), idle ms to claim from ("" for none), 1 for NOACK, where the walk over
-//       the idle messages begins ("-", or the cursor of the call before), where that over the unowned ones does, how
-//       often a message is delivered at most ("" where the group has no recovery policy)
+//       the idle messages begins ("-", or the cursor of the call before), where that over the unowned ones does, 1
+//       where the claim is the recovery policy's alone: it says from when on, if there is still one
 // Reply [taken, fresh, due, idle, cursor, rest]
 //   taken  rows [id, fields, delivery count, idle ms before, consumer before], in the pending list's order
 //   fresh  entries as XREADGROUP gives them
@@ -19,7 +19,8 @@
 //          at, and the call is to be repeated before anything else; else ""
 // A pending message whose entry is gone is acknowledged on the way (6.2 would leave it pending for ever). Under a
 // recovery policy it is left alone, and so is one that was delivered often enough: both become dead letters, whatever
-// their due time.
+// their due time. The policy is read here, not told by the caller: a gateway that has just started, or that was told
+// of a change a moment too late, must not deliver once more what is to be buried.
 // Due times may be lost (the set expires a day after the last of them, a Redis that is full may evict it): where more
 // is unowned than has one, also `due` takes everything.
 // Redis picks the idle ones itself (16 ms for 100,000 pending; a walk here over 1,000 takes a millisecond). Of
@@ -34,12 +35,15 @@ enum TakeScript {
         """
         local stream, due = KEYS[1], KEYS[2]
         local group, consumer, count = ARGV[1], ARGV[2], tonumber(ARGV[3])
-        local min_idle, max_deliveries, policy = tonumber(ARGV[5]), tonumber(ARGV[9]), KEYS[3]
+        local min_idle, policy, is_by_policy = tonumber(ARGV[5]), KEYS[3], ARGV[9] == '1'
         local summary = redis.pcall('XPENDING', stream, group)
         if summary.err then return summary end
         local time = redis.call('TIME')
         local now = time[1] * 1000 + math.floor(time[2] / 1000)
         local taken, recovered, next_due, next_idle = {}, 0, -1, -1
+        local limits = redis.call('HMGET', policy, 'max_idle_ms', 'max_deliveries')
+        local max_deliveries = tonumber(limits[2])
+        if is_by_policy then min_idle = tonumber(limits[1]) end
 
         local function take(row)
           if max_deliveries
@@ -91,7 +95,7 @@ enum TakeScript {
             local rows = pending(idle, last, holder)
             for _, row in ipairs(rows) do
               if #taken >= count then return last end
-              local is_left = policy and idle and ARGV[4] == 'nothing'
+              local is_left = is_by_policy and idle and ARGV[4] == 'nothing'
               if row[2] ~= 'unowned' or not is_left and not wait_for_due(row[1]) then take(row) end
               last = '(' .. row[1]
             end
@@ -125,14 +129,12 @@ enum TakeScript {
               local left = min_idle - row[3]
               if left > 0 and (next_idle < 0 or left < next_idle) then next_idle = left end
             end
-            if policy and summary[1] > 100 then
+            if is_by_policy and summary[1] > 100 then
               local soon = math.min(math.max(math.floor(summary[1] / 100), 200), 1000)
               next_idle = next_idle < 0 and soon or math.min(next_idle, soon)
             end
           end
-          if policy and recovered > 0 and redis.call('EXISTS', policy) == 1 then
-            redis.call('HINCRBY', policy, 'recovered', recovered)
-          end
+          if is_by_policy and recovered > 0 then redis.call('HINCRBY', policy, 'recovered', recovered) end
         end
 
         local fresh = {}
@@ -146,16 +148,16 @@ enum TakeScript {
         return {taken, fresh, next_due, next_idle, #taken >= count and cursor or '', ''}
         """)
 
-    /// `policy`: the group's; `isClaimByPolicy`: nobody asked for the claim by name.
+    /// `isClaimByPolicy`: nobody asked for the claim by name.
     static func call(
         _ stream: StreamName, _ group: GroupName, _ consumer: ConsumerName, count: Int,
         unowned: UnownedIndex.Search, minIdle: Duration?, noack: Bool, cursor: String = "-", rest: String = "-",
-        policy: RecoveryPolicy? = nil, isClaimByPolicy: Bool = false
+        isClaimByPolicy: Bool = false
     ) -> RedisCommand {
-        var command = script.call(keyCount: isClaimByPolicy ? 3 : 2, effect: .consume)
+        var command = script.call(keyCount: 3, effect: .consume)
         command.appendKey(stream.bytes)
         command.appendKey(GatewayKeys.due(stream, group))
-        if isClaimByPolicy { command.appendKey(GatewayKeys.recovery(stream, group)) }
+        command.appendKey(GatewayKeys.recovery(stream, group))
         command.append(group.bytes)
         command.append(consumer.bytes)
         command.append(decimal: count)
@@ -164,7 +166,7 @@ enum TakeScript {
         command.append(literal: noack ? "1" : "0")
         command.append(cursor)
         command.append(rest)
-        if let policy { command.append(decimal: policy.maxDeliveries) } else { command.append(literal: "") }
+        command.append(literal: isClaimByPolicy ? "1" : "0")
         return command
     }
 }
