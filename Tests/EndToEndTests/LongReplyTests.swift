@@ -65,7 +65,7 @@ import Testing
         #expect(try call(rig, "HEAD", "\(place)?count=10000").readToEnd().hasSuffix("\r\n\r\n"))
         // What fits into one piece has its length; a longer reply is what openapi.yaml says, too.
         #expect(try get("\(place)?count=500").headers["content-length"] != nil)
-        #expect(try rig.client.get("\(place)?count=2000&start=5000-0").headers["transfer-encoding"] == "chunked")
+        #expect(try rig.client.get("\(place)?count=3000&start=5000-0").headers["transfer-encoding"] == "chunked")
     }
 
     @Test func `messages that others left idle come in the same reply as new ones`() throws {
@@ -192,8 +192,12 @@ extension Reply {
         body.withUnsafeBytes { bytes in
             guard let base = bytes.baseAddress else { return [] }
             var (places, place) = ([Int](), 0)
-            while let found = memmem(base + place, bytes.count - place, part, part.utf8.count) {
-                place = UnsafeRawPointer(found) - base + part.utf8.count
+            let length = part.utf8.count
+            let first = Int32(part.utf8.first ?? 0)
+            while place + length <= bytes.count, let found = memchr(base + place, first, bytes.count - place - length + 1) {
+                place = UnsafeRawPointer(found) - base
+                guard memcmp(found, part, length) == 0 else { place += 1; continue }
+                place += length
                 places.append(place)
             }
             return places
