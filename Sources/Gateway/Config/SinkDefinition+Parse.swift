@@ -6,7 +6,6 @@ extension SinkDefinition {
     /// Keys that SINKS.md has and this version has not: refused by name, never ignored.
     static let unsupported = [
         "batch", "rate_per_s", "order_by", "on_success", "reply_status", "breaker_failures", "http_version", "auth", "tls",
-        "content_type",
     ]
 
     /// `node` is the map of the definition's keys.
@@ -23,7 +22,8 @@ extension SinkDefinition {
         reader.require("url", into: &sink.url, webURL)
         reader.read("method", into: &sink.method) { (node) throws(ConfigProblem) in try node.choice() }
         reader.read("headers", into: &sink.headers, headerList)
-        reader.read("format", into: &sink.format) { (node) throws(ConfigProblem) in try node.choice() }
+        reader.read("format", into: &sink.format, format)
+        reader.read("content_type", into: &sink.contentType, mediaType)
         reader.read("concurrency", into: &sink.concurrency) { (node) throws(ConfigProblem) in try node.integer(in: 1...1000) }
         reader.read("max_held", into: &sink.maxHeld) { (node) throws(ConfigProblem) in try node.integer(in: 1...100_000) }
         reader.read("timeout_ms", into: &sink.timeout) { (node) throws(ConfigProblem) in try node.duration(in: 1...3_600_000) }
@@ -42,6 +42,7 @@ extension SinkDefinition {
         reader.read("dead_letter_on", into: &sink.deadLetterOn, statuses)
         reader.read("secrets", into: &sink.secrets) { (node) throws(ConfigProblem) in try secretList(node, by: author) }
         reader.read("allow_networks", into: &sink.allowNetworks, networks)
+        if case .raw = sink.format, sink.contentType == nil { sink.contentType = "application/octet-stream" }
         reader.refuse(unsupported, "not supported by this version")
         sink.checkTogether(reader)
         reader.finish()
@@ -50,6 +51,7 @@ extension SinkDefinition {
     }
 
     private func checkTogether(_ reader: ConfigMapReader) {
+        checkFormat(reader)
         if lease <= timeout + connectTimeout {
             reader.object(
                 "lease_ms", "must be above timeout_ms + connect_timeout_ms, or two replicas would deliver the same message")
@@ -126,22 +128,17 @@ extension SinkDefinition {
         for member in try node.members() {
             let name = member.name.lowercased()
             guard !name.isEmpty, name.utf8.allSatisfy(isTokenByte) else { throw member.value.problem("not a header's name") }
-            let isReserved = ["host", "content-length", "transfer-encoding", "connection"].contains(name)
-            guard !isReserved, !name.hasPrefix("webhook-") else {
+            guard !isReservedHeader(name) else {
                 throw member.value.problem("this header is set by the sink itself")
             }
             let value = try member.value.text("a header's value")
             guard value.utf8.allSatisfy({ $0 == 0x09 || $0 >= 0x20 && $0 != 0x7F }) else {
                 throw member.value.problem("a header's value has no line breaks and no control characters")  // RFC 9110 §5.5
             }
+            if let problem = templateProblem(value) { throw member.value.problem(problem) }
             headers.append(Header(name: member.name, value: value))
         }
         return headers
-    }
-
-    /// RFC 9110 §5.6.2.
-    private static func isTokenByte(_ byte: UInt8) -> Bool {
-        (byte | 0x20 >= 0x61 && byte | 0x20 <= 0x7A) || (byte >= 0x30 && byte <= 0x39) || "!#$%&'*+-.^_`|~".utf8.contains(byte)
     }
 
     private static func statuses(_ node: ConfigNode) throws(ConfigProblem) -> [Int] {

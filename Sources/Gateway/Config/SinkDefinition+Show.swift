@@ -11,12 +11,13 @@ extension SinkDefinition {
         ]
         var keys = [
             "streams: \(list(streams))", "group: \(ConfigOption.quoted(group))", "start: \(startText)",
-            "url: \(ConfigOption.quoted(url))", "method: \(method.rawValue)", "format: \(format.rawValue)",
+            "url: \(ConfigOption.quoted(url))", "method: \(method.rawValue)", "format: \(ConfigOption.quoted(format.rawValue))",
             "concurrency: \(concurrency)", "max_held: \(maxHeld)", "timeout_ms: \(timeout.wholeMilliseconds)",
             "connect_timeout_ms: \(connectTimeout.wholeMilliseconds)", "lease_ms: \(lease.wholeMilliseconds)",
             "retry: {\(retryKeys.joined(separator: ", "))}", "dead_letter: \(deadLetterText)",
             "dead_letter_on: \(list(deadLetterOn.map(String.init)))", "allow_networks: \(list(allowNetworks))",
         ]
+        if let contentType { keys.append("content_type: \(ConfigOption.quoted(contentType))") }
         // A header's value may be a credential, as Authorization's is.
         if !headers.isEmpty { keys.append("# headers, values not shown: \(headers.map { printable($0.name) }.joined(separator: ", "))") }
         if !secrets.isEmpty { keys.append("# secrets, not shown: \(secrets.count)") }

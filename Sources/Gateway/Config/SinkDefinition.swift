@@ -17,7 +17,15 @@ struct SinkDefinition: Sendable, Equatable {
     }
 
     enum Method: String, Sendable, CaseIterable { case post = "POST", put = "PUT", patch = "PATCH" }
-    enum Format: String, Sendable, CaseIterable { case json }
+
+    /// What a request's body is.
+    enum Format: Sendable, Equatable {
+        case json
+        /// CloudEvents 1.0: the whole event in the body, or its attributes in headers and its data in the body.
+        case cloudEvents, cloudEventsBinary
+        /// The value of this field.
+        case raw(field: String)
+    }
 
     struct Header: Sendable, Equatable {
         var name: String
@@ -57,6 +65,8 @@ struct SinkDefinition: Sendable, Equatable {
     var method = Method.post
     var headers: [Header] = []
     var format = Format.json
+    /// Of `raw`'s body; nil with every other format.
+    var contentType: String?
     var concurrency = 16
     var maxHeld = 1000
     var timeout: Duration = .milliseconds(15_000)

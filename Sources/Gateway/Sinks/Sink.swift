@@ -230,6 +230,9 @@ final class SinkStream {
 enum SinkLimits {
     /// After the deadline of a drain, for Redis to confirm what was handed back.
     static let drainGrace = Duration.seconds(2)
+    /// Headers that a message brings itself: receivers take 8 to 64 KiB, and libcurl gives up at 1 MiB as if memory were
+    /// out. Beyond, it is unreadable.
+    static let headerBytes = 64 * 1024
     /// The first pause of a reader that Redis has refused, and the longest.
     static let readPause = (least: Duration.milliseconds(100), most: Duration.seconds(5))
     /// Ids in one script that keeps messages alive: about a millisecond of Redis' time.

@@ -19,6 +19,9 @@ struct SinkWire {
     static let userAgent = "sluice/\(GatewayMain.version)"
 
     let secrets: [WebhookSecret]
+    let format: SinkDefinition.Format
+    /// Where an event says it comes from.
+    let source: String
     /// With the headers that are the same for every message.
     let endpoint: WebhookEndpoint
     /// What a body begins with.
@@ -26,13 +29,15 @@ struct SinkWire {
     /// Of what a message is, all but its id.
     private let identity: PrefixedSHA256
     private let text = ByteBuffer(capacity: 64)
-    private let scratch = ByteBuffer(capacity: 2048)
+    let scratch = ByteBuffer(capacity: 2048)
     /// Configured headers that depend on the message.
     private let templates: [(name: String, pieces: [Piece])]
     private let passesTrace: Bool
 
     init(_ definition: SinkDefinition, stream: String, secrets: [WebhookSecret], target: TargetGuard?) {
         self.secrets = secrets
+        format = definition.format
+        source = SinkWire.source(of: stream)
         let buffer = ByteBuffer(capacity: 256)
         buffer.append(literal: "{\"stream\":")
         buffer.appendJSON(stream)
@@ -53,7 +58,7 @@ struct SinkWire {
         self.templates = templates
         let names = Set(definition.headers.map { $0.name.lowercased() })
         passesTrace = !names.contains("traceparent")
-        if !names.contains("content-type") { fixed.append(("Content-Type", "application/json")) }
+        if !names.contains("content-type"), let type = definition.contentTypeHeader { fixed.append(("Content-Type", type)) }
         if !names.contains("user-agent") { fixed.append(("User-Agent", SinkWire.userAgent)) }
         endpoint = WebhookEndpoint(
             url: definition.url, method: WebhookRequest.Method(definition.method), headers: fixed,
@@ -69,6 +74,10 @@ struct SinkWire {
         MessageWriter(body: scratch).writeFields(&fields)
         var message = SinkMessage(id: id, fields: scratch.takeArray())
         fill(&message, again)
+        if format != .json, message.unreadable == nil { compose(&message, again) }
+        if message.headers.byteCount > SinkLimits.headerBytes, message.unreadable == nil {
+            message.unreadable = "its headers would be \(message.headers.byteCount) bytes; \(SinkLimits.headerBytes) can be sent"
+        }
         return message
     }
 
@@ -83,7 +92,7 @@ struct SinkWire {
                 }
             }
             guard let text = SinkWire.headerText(value) else {
-                return message.unreadable = "header \(name): its value has line breaks or is not UTF-8"
+                return message.unreadable = "header \(name): its value has control characters or is not UTF-8"
             }
             message.headers.append(name, text)
         }
@@ -98,7 +107,7 @@ struct SinkWire {
     private static let traceparent = Array("traceparent".utf8)
 
     /// The first value of the field `name`.
-    private static func value(of name: [UInt8], in entry: RedisCursor) -> [UInt8]? {
+    static func value(of name: [UInt8], in entry: RedisCursor) -> [UInt8]? {
         var entry = entry
         guard var fields = entry.takeArray() else { return nil }
         while let other = fields.takeBytes(), let value = fields.takeBytes() {
@@ -107,16 +116,19 @@ struct SinkWire {
         return nil
     }
 
-    /// RFC 9110 §5.5: CR, LF and NUL would end the header, or worse.
+    /// RFC 9110 §5.5: CR, LF and NUL would end the header, or worse; the other control characters are invalid too.
+    static func isHeaderText(_ value: [UInt8]) -> Bool {
+        value.allSatisfy { $0 >= 0x20 && $0 != 0x7F || $0 == 0x09 }
+    }
+
     private static func headerText(_ value: [UInt8]) -> String? {
-        guard !value.contains(where: { $0 == 0x0D || $0 == 0x0A || $0 == 0 }) else { return nil }
-        return String(validating: value, as: UTF8.self)
+        isHeaderText(value) ? String(validating: value, as: UTF8.self) : nil
     }
 
     // MARK: An attempt
 
     func request(_ message: SinkMessage, deliveryCount: Int, wallTime: Duration) -> WebhookRequest {
-        let body = body(message, deliveryCount)
+        let body = message.body ?? body(message, deliveryCount)
         let timestamp = Int(wallTime.components.seconds)
         var fields = message.headers
         fields.reserve(192 + 64 * secrets.count)
@@ -177,28 +189,48 @@ struct SinkWire {
 
     // MARK: Templates
 
-    /// `{stream}`, `{group}`, `{id}` and `{field:NAME}`; any other brace is itself.
+    /// What may stand between braces; any other brace is itself.
+    private enum Template {
+        case stream, group, id
+        case field(Substring)
+
+        init?(_ word: Substring) {
+            switch word {
+            case "stream": self = .stream
+            case "group": self = .group
+            case "id": self = .id
+            case _ where word.hasPrefix("field:"): self = .field(word.dropFirst(6))
+            default: return nil
+            }
+        }
+    }
+
     static func pieces(of value: String, stream: String, group: String) -> [Piece] {
         var pieces: [Piece] = []
         var text = ""
         var rest = value[...]
-        while let open = rest.firstIndex(of: "{"), let close = rest[open...].firstIndex(of: "}") {
-            let word = rest[rest.index(after: open)..<close]
-            var piece: Piece?
+        while let open = rest.firstIndex(of: "{") {
             text += rest[..<open]
-            switch word {
-            case "stream": text += stream
-            case "group": text += group
-            case "id": piece = .id
-            case _ where word.hasPrefix("field:"): piece = .field(Array(word.dropFirst(6).utf8))
-            default: text += rest[open...close]
-            }
-            if let piece {
-                if !text.isEmpty { pieces.append(.text(text)) }
-                pieces.append(piece)
-                text = ""
+            rest = rest[rest.index(after: open)...]
+            guard let close = rest.firstIndex(of: "}"), let template = Template(rest[..<close]) else {
+                text += "{"
+                continue
             }
             rest = rest[rest.index(after: close)...]
+            let piece: Piece
+            switch template {
+            case .stream:
+                text += stream
+                continue
+            case .group:
+                text += group
+                continue
+            case .id: piece = .id
+            case .field(let name): piece = .field(Array(name.utf8))
+            }
+            if !text.isEmpty { pieces.append(.text(text)) }
+            pieces.append(piece)
+            text = ""
         }
         text += rest
         if !text.isEmpty { pieces.append(.text(text)) }

@@ -24,6 +24,7 @@ struct SinkWireTests {
         #expect(pieces("plain") == [.text("plain")])
         #expect(pieces("{stream}/{group}:{id}") == [.text("s/g:"), .id])
         #expect(pieces("a{field:x y}b{other}{") == [.text("a"), .field(Array("x y".utf8)), .text("b{other}{")])
+        #expect(pieces(#"{"a":{"b":"{id}"}}"#) == [.text(#"{"a":{"b":""#), .id, .text(#""}}"#)])
         #expect(pieces("") == [])
     }
 
