@@ -61,6 +61,7 @@ import Testing
         let rig = try SinkRig(["format": format])
         let gateway = try rig.newGateway()
         let client = TestClient(port: gateway.port)
+        try rig.wait("Redis is there") { try client.get("/readyz").status == 200 }
         for (number, event) in Self.events.enumerated() {
             let body = "{\"specversion\":\"1.0\",\"id\":\"e\(number)\",\"source\":\"/here?a=b\",\"type\":\"com.example\",\(event.members)}"
             try client.begin(
@@ -105,7 +106,7 @@ import Testing
 
     @Test(arguments: ["cloudevents", "cloudevents-binary"])
     func `a message that is no event becomes one of its own`(format: String) throws {
-        let rig = try SinkRig(["format": format])
+        let rig = try SinkRig(["format": format, "concurrency": "1"])
         _ = try rig.newGateway()
         let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
         let ids = [
@@ -126,7 +127,7 @@ import Testing
     }
 
     @Test func `raw posts one field's bytes; a message without it is a dead letter`() throws {
-        let rig = try SinkRig(["format": "'raw:pay load'", "content_type": "text/csv; charset=utf-8"])
+        let rig = try SinkRig(["format": "'raw:pay load'", "content_type": "text/csv; charset=utf-8", "concurrency": "1"])
         let gateway = try rig.newGateway()
         try rig.redis.run("XADD", SinkRig.stream, "*", "pay load", "a;b\r\n1;2", "pay load", "second")
         try rig.redis.run("XADD", SinkRig.stream, "*", "pay load", "")
