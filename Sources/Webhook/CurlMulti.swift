@@ -16,7 +16,9 @@ final class CurlMulti: Flushable {
     var begin: () -> Void = {}
 
     private(set) var pollChanges = 0
-    private var sockets: [Int32: CurlSocket] = [:]
+    /// By descriptor: small numbers, and looked up several times a transfer.
+    private var sockets: [CurlSocket?] = []
+    private(set) var openSockets = 0
     private var changed: [CurlSocket] = []
     private var isDirty = false
     private var isClosed = false
@@ -51,15 +53,14 @@ final class CurlMulti: Flushable {
         curl_multi_set_long(handle, CURLMOPT_MAXCONNECTS, maxConnections)
     }
 
-    var openSockets: Int { sockets.count }
-
     /// Every transfer must have been removed. Closes all kept connections.
     func close() {
         guard !isClosed else { return }
         isClosed = true
         curl_multi_cleanup(handle)  // Calls the socket callbacks once more: `self` and `sockets` are still here.
-        for socket in sockets.values { socket.leave(loop) }
-        sockets = [:]
+        for socket in sockets { socket?.leave(loop) }
+        sockets = []
+        openSockets = 0
         changed = []
         if let alarm { loop.cancel(alarm.timer) }
         alarm = nil
@@ -149,22 +150,40 @@ final class CurlMulti: Flushable {
 
     /// A descriptor that `openSocket` made; `closeSocket` will hear of its end.
     func openSocket(family: Int32, kind: Int32, protocol number: Int32) -> Int32 {
-        let file = socket(family, kind | Int32(SOCK_CLOEXEC.rawValue), number)
-        if file >= 0 { sockets[file] = CurlSocket(file, isOurs: true, multi: self) }
+        let file = Glibc.socket(family, kind | Int32(SOCK_CLOEXEC.rawValue), number)
+        if file >= 0 { _ = keep(CurlSocket(file, isOurs: true, multi: self)) }
         return file
     }
 
     /// libcurl leaves closing to us, so that the number is out of the epoll set before anyone can get it again.
     func closeSocket(_ file: Int32) {
-        sockets.removeValue(forKey: file)?.leave(loop)
+        take(file)?.leave(loop)
         Glibc.close(file)
+    }
+
+    private func socket(of file: Int32) -> CurlSocket? {
+        file >= 0 && file < sockets.count ? sockets[Int(file)] : nil
+    }
+
+    private func keep(_ socket: CurlSocket) -> CurlSocket {
+        let missing = Int(socket.file) + 1 - sockets.count
+        if missing > 0 { sockets += [CurlSocket?](repeating: nil, count: missing) }
+        if sockets[Int(socket.file)] == nil { openSockets += 1 }
+        sockets[Int(socket.file)] = socket
+        return socket
+    }
+
+    private func take(_ file: Int32) -> CurlSocket? {
+        guard let socket = socket(of: file) else { return nil }
+        sockets[Int(file)] = nil
+        openSockets -= 1
+        return socket
     }
 
     /// Can come after the transfer's end, and from inside `curl_multi_cleanup`.
     private func want(_ file: Int32, _ what: Int32) {
         guard what != CURL_POLL_REMOVE else { return forget(file) }
-        let socket = sockets[file] ?? CurlSocket(file, isOurs: false, multi: self)
-        sockets[file] = socket
+        let socket = socket(of: file) ?? keep(CurlSocket(file, isOurs: false, multi: self))
         socket.wanted = what == CURL_POLL_IN ? .readable : what == CURL_POLL_OUT ? .writable : [.readable, .writable]
         change(socket)
     }
@@ -173,10 +192,10 @@ final class CurlMulti: Flushable {
     /// meanwhile takes it out (`ready`). A descriptor that libcurl made itself (the resolver's wake-up pair) is
     /// closed next without a word, and its number soon means something else: it leaves now.
     private func forget(_ file: Int32) {
-        guard let socket = sockets[file] else { return }
+        guard let socket = socket(of: file) else { return }
         socket.wanted = nil
         guard !socket.isOurs else { return }
-        sockets.removeValue(forKey: file)
+        _ = take(file)
         if socket.isRegistered { pollChanges += 1 }
         socket.leave(loop)
     }

@@ -30,6 +30,8 @@ final class Transfer {
     /// The request's own header lines, and the list that leads through them to the endpoint's.
     private let lines = SteadyBytes()
     private var list = UnsafeMutableBufferPointer<curl_slist>(start: nil, count: 0)
+    /// Where in it libcurl begins.
+    private var listHead: UnsafeMutablePointer<curl_slist>?
     /// The address that the endpoint's guard was last content with, as libcurl writes it.
     var acceptedPeer: [CChar] = []
 
@@ -81,6 +83,8 @@ final class Transfer {
         curl_set_long(easy, CURLOPT_MAXLIFETIME_CONN, Int(limits.maxConnectionAge.components.seconds))
         // Empty, not unset: `http_proxy` in the environment would be obeyed, past the guard.
         curl_set_string(easy, CURLOPT_PROXY, "")
+        // `no_proxy` would be looked up there for every request.
+        curl_set_string(easy, CURLOPT_NOPROXY, "*")
         curl_set_string(easy, CURLOPT_PROTOCOLS_STR, "http,https")
         curl_set_long(easy, CURLOPT_DISALLOW_USERNAME_IN_URL, 1)
         // No SIGALRM, and no sigaction twice a call around SIGPIPE: `CurlMulti` has it ignored.
@@ -125,7 +129,7 @@ final class Transfer {
         if !body.isTold { curl_set_pointer(easy, CURLOPT_POSTFIELDS, body.address) }
         body.isTold = true
         curl_set_large(easy, CURLOPT_POSTFIELDSIZE_LARGE, curl_off_t(request.body.count))
-        setFields(request.fields, before: request.endpoint.list)
+        setFields(of: request)
         return nil
     }
 
@@ -135,8 +139,7 @@ final class Transfer {
             curl_easy_reset(easy)
             setConstants()
             body.isTold = false
-            list.deallocate()
-            list = UnsafeMutableBufferPointer(start: nil, count: 0)
+            listHead = nil
         }
         endpoint = new
         timeouts = (0, 0)
@@ -168,25 +171,31 @@ final class Transfer {
         phase = .idle
     }
 
-    /// The list is made anew in the same memory: it is libcurl's only while the transfer is in the multi.
-    private func setFields(_ fields: WebhookFields, before rest: UnsafeMutablePointer<curl_slist>?) {
-        if fields.count + 1 > list.count {
+    /// The list is made anew in the same memory: it is libcurl's only while the transfer is in the multi. It is kept
+    /// short, since libcurl goes through all of it for each of a dozen names that it may have something to say to.
+    private func setFields(of request: WebhookRequest) {
+        let fields = request.fields
+        if fields.lineCount + 1 > list.count {
             list.deallocate()
-            list = .allocate(capacity: fields.count + 8)
-            curl_set_headers(easy, list.baseAddress)
+            list = .allocate(capacity: fields.lineCount + 8)
         }
         lines.set(fields.lines)
         var line = lines.address
-        // Its head never moves: a line that every request has. `Expect: 100-continue`, which this takes out, costs
-        // a second on bodies over 1 MiB where the receiver does not answer it.
-        list[0] = curl_slist(data: Transfer.noExpect, next: rest)
-        for place in 1..<fields.count + 1 {
-            list[place] = curl_slist(data: line, next: rest)
+        list[0] = curl_slist(data: Transfer.noExpect, next: request.endpoint.list)
+        for place in 1..<fields.lineCount + 1 {
+            list[place] = curl_slist(data: line, next: request.endpoint.list)
             list[place - 1].next = list.baseAddress?.advanced(by: place)
             line += strlen(line) + 1
         }
+        let head = request.body.count < Transfer.expectableSize ? list[0].next : list.baseAddress
+        if head != listHead { curl_set_headers(easy, head) }
+        listHead = head
     }
 
+    /// libcurl adds `Expect: 100-continue` to bodies of 1 MiB and more, which costs a second where the receiver does
+    /// not answer it. Half of that is safe from its changing its mind.
+    private static let expectableSize = 512 * 1024
+    /// Takes it out.
     nonisolated(unsafe) private static let noExpect: UnsafeMutablePointer<CChar> = strdup("Expect:")
 
     private func setTLS(_ tls: WebhookTLS) {

@@ -10,7 +10,7 @@ extension Sink {
 
     func attempt(_ key: SinkState.Key, _ message: SinkMessage, deliveryCount: Int) {
         let stream = streams[key.stream]
-        let request = stream.wire.request(message, deliveryCount: deliveryCount, wallTime: host.loop.clock.wallTime)
+        let request = stream.wire.request(message, deliveryCount: deliveryCount, wallTime: state.moment.wall)
         host.outbound.send(request) { [weak self] result in
             guard let self else { return }
             let outcome = SinkOutcome(
@@ -122,7 +122,9 @@ extension Sink {
 
     /// A message that is no longer pending under our name may be gone by our own doing: Redis may have executed an
     /// acknowledgement whose answer never came.
-    private func tellLost(_ lost: [StreamID], _ stream: SinkStream) {
+    private func tellLost(_ ids: [StreamID], _ stream: SinkStream) {
+        // What was acknowledged on the same connection a moment before is confirmed by now.
+        let lost = ids.filter { state.held[.init(stream: stream.index, id: $0)] != nil }
         let unconfirmed = lost.count { state.isBeingWritten(.init(stream: stream.index, id: $0)) }
         if unconfirmed > 0 {
             log.notice(

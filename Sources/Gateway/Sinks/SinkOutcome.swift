@@ -18,7 +18,7 @@ enum SinkOutcome: Sendable, Equatable {
     case ours(error: String)
 
     /// `wallTime`: now, for a `Retry-After` that is a date.
-    init(_ outcome: WebhookResult.Outcome, deadLetterOn: [Int], wallTime: Duration) {
+    init(_ outcome: WebhookResult.Outcome, deadLetterOn: [Int], wallTime: @autoclosure () -> Duration) {
         switch outcome {
         case .answered(let answer): self.init(answer, deadLetterOn: deadLetterOn, wallTime: wallTime)
         case .failed(let failure, let message):
@@ -26,9 +26,9 @@ enum SinkOutcome: Sendable, Equatable {
         }
     }
 
-    private init(_ answer: WebhookAnswer, deadLetterOn: [Int], wallTime: Duration) {
+    private init(_ answer: WebhookAnswer, deadLetterOn: [Int], wallTime: () -> Duration) {
         let status = answer.status
-        let wait = answer.retryAfter.flatMap { RetryAfter.delay($0, wallTime: wallTime) }
+        let wait = answer.retryAfter.flatMap { RetryAfter.delay($0, wallTime: wallTime()) }
         switch status {
         case 200..<300: self = .success(status: status)
         case 410: self = .gone

@@ -17,7 +17,10 @@ extension SinkState {
         message.lastError = outcome.error
         guard message.phase == .inFlight else { return }  // Being handed back.
         if case .gone = outcome { stop(because: "the receiver answered 410 Gone to message \(key.id)") }
-        if message.isLost { return drop(message, settled: false) }
+        if message.isLost {
+            streams[key.stream].counters.lost += 1
+            return drop(message, settled: false)
+        }
         if message.isTrimmed { return trimmed(message) }
         failed(message, outcome)
     }

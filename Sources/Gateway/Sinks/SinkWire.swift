@@ -8,7 +8,8 @@ import Net
 import Redis
 import Webhook
 
-struct SinkWire {
+/// A class: many references, which a copy would count.
+final class SinkWire {
     /// A piece of a header's value.
     enum Piece: Equatable {
         case text(String)
