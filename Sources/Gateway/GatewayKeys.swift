@@ -22,6 +22,28 @@ enum GatewayKeys {
     /// leaves an entry without a policy, which does no harm and is dropped after an hour.
     static let policies = Array("sluice:policies".utf8)
 
+    // Sinks (API.md §6). All of these live in one slot, so that a script may touch several of them.
+
+    /// A hash, sink's name → its definition as JSON, of the sinks that were made over HTTP.
+    static let sinks = Array("sluice:{sinks}".utf8)
+
+    /// A hash, sink's name → why it delivers nothing (`SinkStop`): no entry, and it delivers.
+    static let sinkStops = Array("sluice:{sinks}:stops".utf8)
+
+    /// A number that every change of the two above raises: who missed the nudge finds out by it.
+    static let sinkVersion = Array("sluice:{sinks}:version".utf8)
+
+    /// A sorted set, loop of a replica → when it last told of its sinks (ms since 1970).
+    static let sinkReplicas = Array("sluice:{sinks}:replicas".utf8)
+
+    /// A hash, sink's name → what a replica's loop tells of it (`SinkReport`). It lives as long as it is told of.
+    static func sinkReports(_ replica: String) -> [UInt8] { Array("sluice:{sinks}:reports:\(replica)".utf8) }
+
+    /// A list of a sink's latest attempts, the newest first: those that failed, and a sample of the others.
+    static func sinkAttempts(_ sink: String, failed: Bool) -> [UInt8] {
+        Array("sluice:{sinks}:\(failed ? "failures" : "successes"):\(sink)".utf8)
+    }
+
     /// How the keys of due times begin that end in the group's name.
     static func duePrefix(_ stream: StreamName) -> [UInt8] { prefix("due", stream) }
 
@@ -86,4 +108,15 @@ struct Nudge: Equatable {
 
     /// Goes into the pipeline behind the command that it tells of.
     var publish: RedisCommand { .nudge(payload) }
+}
+
+/// What Redis' key tracking does not tell of sinks, told by PUBLISH on the same channel: `s` and the name of the sink
+/// that was put, deleted, paused or resumed.
+enum SinkNudge {
+    static let kind = UInt8(ascii: "s")
+
+    /// The sink's name; nil for any other nudge.
+    static func sink(in payload: UnsafeRawBufferPointer) -> String? {
+        payload.first == kind ? String(decoding: payload.dropFirst(), as: UTF8.self) : nil
+    }
 }

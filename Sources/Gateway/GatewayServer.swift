@@ -28,8 +28,6 @@ public actor GatewayServer {
     private let responder: Responder
     private let watcher: RedisWatcher
     private let webhooks: WebhookClient
-    private var sinks: [Sink] = []
-    private var drainingSinks = 0
     private var acceptor: Acceptor?
     private var peers: [GatewayServer] = []
     private var nextPeer = 0
@@ -58,28 +56,15 @@ public actor GatewayServer {
     /// Before any loop runs. A sink with all its streams lives on one loop: its concurrency and its
     /// endpoint's state are one thing.
     func add(_ definition: SinkDefinition) throws(SinkError) {
-        let place = sinks.count
-        let host = SinkHost(
-            loop: loop, store: redis, longPoll: api.longPoll, unowned: api, outbound: webhooks, log: shared.log,
-            spawn: spawner(place))
-        sinks.append(try Sink(definition, host: host))
+        try api.sinks.add(definition)
     }
 
-    private func spawner(_ place: Int) -> () -> Void {
-        { [unowned self] in assumeIsolated { $0.beginSink(place) } }
+    private func beginSink(_ number: Int) {
+        loop.spawn { await self.runSink(number) }
     }
 
-    private func beginSink(_ place: Int) {
-        loop.spawn { await self.runSink(place) }
-    }
-
-    private func drainSink(_ place: Int, until end: EventLoop.Instant) async {
-        await sinks[place].drain(until: end)
-        drainingSinks -= 1
-    }
-
-    private func runSink(_ place: Int) async {
-        await sinks[place].run()
+    private func runSink(_ number: Int) async {
+        await api.sinks.run(number)
     }
 
     /// Before any loop runs: who the others are.
@@ -94,13 +79,15 @@ public actor GatewayServer {
             })
         api.startWork = { [unowned self] work in assumeIsolated { $0.begin(work) } }
         api.recovery.startWork = api.startWork
+        api.sinks.startWork = api.startWork
+        api.sinks.host = SinkHost(
+            loop: loop, store: redis, longPoll: api.longPoll, unowned: api, outbound: webhooks, log: shared.log, spawn: {})
+        api.sinks.spawn = { [unowned self] number in assumeIsolated { $0.beginSink(number) } }
         api.collectSnapshots = { [unowned self] in await self.collectSnapshots() }
         http.responder = responder
         http.startTask = { [unowned self] in assumeIsolated { $0.carryOn() } }
-        watcher.sinks = sinks
         redis.delegate = watcher
         redis.start()
-        for sink in sinks { sink.start() }
         acceptor = try Acceptor(
             loop: loop, socket: listener,
             accepted: { [unowned self] descriptor in assumeIsolated { $0.take(descriptor) } },
@@ -160,7 +147,7 @@ public actor GatewayServer {
         snapshot.lostReplies = http.counters.lost
         snapshot.waiters = api.longPoll.counters
         snapshot.redis = redis.counters.samples
-        snapshot.sinks = sinks.flatMap(\.snapshots)
+        snapshot.sinks = api.sinks.snapshots
         snapshot.recovery = api.recovery.counters
         return snapshot
     }
@@ -177,9 +164,9 @@ public actor GatewayServer {
         api.longPoll.drain()
         api.recovery.drain()
         http.drain()
-        drainingSinks = sinks.count
-        for place in sinks.indices { loop.spawn { await self.drainSink(place, until: end - .seconds(3)) } }
-        while drainingSinks > 0 && loop.now < end { await loop.sleep(for: .milliseconds(5)) }
+        api.sinks.drain(until: end - .seconds(3))
+        while !api.sinks.isDrained && loop.now < end { await loop.sleep(for: .milliseconds(5)) }
+        await api.sinks.unsay()
         webhooks.close()
         while http.counters.open > 0 && loop.now < end { await loop.sleep(for: .milliseconds(5)) }
         // A look may still bring messages for a client that has its answer: they have to be handed back.
@@ -203,6 +190,12 @@ extension API {
         case .loadPolicy(let key): await recovery.load(key)
         case .loadPolicies: await recovery.loadAll()
         case .recover(let key): await recovery.run(key)
+        case .loadSink(let name): await sinks.load(name)
+        case .loadSinks: await sinks.loadAll()
+        case .endSink(let number): await sinks.leave(number)
+        case .stopSink(let name): await sinks.writeStop(name)
+        case .forgetSink(let name): await sinks.forget(name)
+        case .tellSinks: await sinks.tell()
         case .handBack(let stream, let group, let consumer, let ids):
             do {
                 try await handBack(stream, group, from: consumer, ids)
@@ -219,7 +212,6 @@ extension API {
 private final class RedisWatcher: RedisClientDelegate {
     private let api: API
     private let log: Logger
-    var sinks: [Sink] = []
     private var isOutage = false
 
     init(api: API, log: Logger) {
@@ -240,7 +232,7 @@ private final class RedisWatcher: RedisClientDelegate {
         }
         for warning in features.warnings { log.warning("\(warning)") }
         isOutage = false
-        for sink in sinks { sink.redisConnected() }
+        api.sinks.connected(hearsNudges: features.nudges)
         api.recovery.connected(hearsNudges: features.nudges)
     }
 
@@ -260,6 +252,7 @@ private final class RedisWatcher: RedisClientDelegate {
     }
 
     func redisNudged(_ client: RedisClient, payload: UnsafeRawBufferPointer) {
+        if let sink = SinkNudge.sink(in: payload) { return api.sinks.nudged(sink) }
         guard let nudge = Nudge(payload: payload) else { return }
         let key = WaitKey(stream: nudge.stream, group: nudge.group)
         switch nudge.kind {

@@ -22,6 +22,7 @@ enum ProblemCode: String, CaseIterable {
     case groupNotFound = "GROUP_NOT_FOUND"
     case consumerNotFound = "CONSUMER_NOT_FOUND"
     case messageNotFound = "MESSAGE_NOT_FOUND"
+    case sinkNotFound = "SINK_NOT_FOUND"
     case policyNotFound = "POLICY_NOT_FOUND"
     case methodNotAllowed = "METHOD_NOT_ALLOWED"
     case notAcceptable = "NOT_ACCEPTABLE"
@@ -31,6 +32,7 @@ enum ProblemCode: String, CaseIterable {
     case idTooSmall = "ID_TOO_SMALL"
     case leaseLost = "LEASE_LOST"
     case consumerHasPending = "CONSUMER_HAS_PENDING"
+    case sinkInConfig = "SINK_IN_CONFIG"
     case groupExists = "GROUP_EXISTS"
     case tooLarge = "TOO_LARGE"
     case misdirected = "MISDIRECTED"
@@ -51,11 +53,11 @@ enum ProblemCode: String, CaseIterable {
         case .invalidRequest, .invalidParameter, .invalidID, .invalidJSON: 400
         case .unauthenticated: 401
         case .forbidden, .forbiddenOrigin, .reservedName: 403
-        case .notFound, .streamNotFound, .groupNotFound, .consumerNotFound, .messageNotFound, .policyNotFound: 404
+        case .notFound, .streamNotFound, .groupNotFound, .consumerNotFound, .messageNotFound, .sinkNotFound, .policyNotFound: 404
         case .methodNotAllowed: 405
         case .notAcceptable: 406
         case .requestTimeout: 408
-        case .notAStream, .idTooSmall, .leaseLost, .consumerHasPending: 409
+        case .notAStream, .idTooSmall, .leaseLost, .consumerHasPending, .sinkInConfig: 409
         case .groupExists: 412
         case .tooLarge: 413
         case .unsupportedMediaType: 415
@@ -87,6 +89,7 @@ enum ProblemCode: String, CaseIterable {
         case .groupNotFound: "No such group"
         case .consumerNotFound: "No such consumer"
         case .messageNotFound: "No such message"
+        case .sinkNotFound: "No such sink"
         case .policyNotFound: "No recovery policy"
         case .methodNotAllowed: "Method not allowed"
         case .notAcceptable: "Not acceptable"
@@ -96,6 +99,7 @@ enum ProblemCode: String, CaseIterable {
         case .idTooSmall: "ID not above the last"
         case .leaseLost: "The messages belong to others by now"
         case .consumerHasPending: "The consumer holds messages"
+        case .sinkInConfig: "The sink is one of the configuration"
         case .groupExists: "The group exists"
         case .tooLarge: "Too large"
         case .misdirected: "Not our host"

@@ -44,6 +44,9 @@ extension ProblemCode {
         case .messageNotFound: (
             "The stream has no message with this ID: it was deleted or trimmed, or never was.",
             "Nothing: there is no such message any more.")
+        case .sinkNotFound: (
+            "There is no sink of this name, neither in the configuration nor made over HTTP.",
+            "Look at the list, `GET /v1/sinks`, or make it with `PUT`.")
         case .policyNotFound: (
             "The group has no recovery policy.",
             "Set one with `PUT`; where there is none, nothing is taken over or made a dead letter by itself.")
@@ -71,6 +74,9 @@ extension ProblemCode {
         case .consumerHasPending: (
             "The consumer to delete holds messages, and `pending=refuse` was asked for.",
             "Acknowledge them, or delete with `pending=transfer`, which hands them on, or `pending=drop`, which loses them.")
+        case .sinkInConfig: (
+            "The sink is one of the gateway's own configuration file, and is changed and removed there alone.",
+            "Change the file and start the gateway again, or give the new sink another name. `pause`, `resume` and `test` work for it too.")
         case .groupExists: (
             "There is a group of this name already, and `If-None-Match: *` asked that there be none.",
             "Leave the header out where an existing group will do.")

@@ -30,7 +30,7 @@ struct Route {
     /// Whether a call may be repeated without harm when its outcome is unknown (RFC 9110 §9.2.2; an ack too).
     var isIdempotent: Bool { method != .post && method != .patch || Route.repeatable.contains { name.isSame(as: $0) } }
 
-    private static let repeatable: [StaticString] = ["ackMessages", "setGroupID", "setStreamID", "deleteMessages", "trimStream"]
+    private static let repeatable: [StaticString] = ["ackMessages", "setGroupID", "setStreamID", "deleteMessages", "trimStream", "pauseSink", "resumeSink"]
 
     /// `prompt`: a handler that needs no task for the usual call.
     init(_ method: Method, _ path: StaticString, _ access: Access, _ name: StaticString, prompt handler: @escaping Handler) {
@@ -56,6 +56,7 @@ extension Route {
         let groups: StaticString = "/v1/streams/{stream}/groups"
         let group: StaticString = "/v1/streams/{stream}/groups/{group}"
         let recovery: StaticString = "/v1/streams/{stream}/groups/{group}/recovery"
+        let sink: StaticString = "/v1/sinks/{name}"
         let consumer: StaticString = "/v1/streams/{stream}/groups/{group}/consumers/{consumer}"
         return [
             Route(.get, "/v1/streams", .scope(.consume), "listStreams") { api, call async throws(Problem) in try await api.listStreams(call) },
@@ -89,6 +90,14 @@ extension Route {
             Route(.get, recovery, .scope(.consume), "showPolicy") { api, call async throws(Problem) in try await api.showPolicy(call) },
             Route(.delete, recovery, .scope(.admin), "deletePolicy") { api, call async throws(Problem) in try await api.deletePolicy(call) },
             Route(.post, "/v1/streams/{stream}/redrive", .scope(.admin), "redriveMessages") { api, call async throws(Problem) in try await api.redriveMessages(call) },
+            Route(.get, "/v1/sinks", .scope(.consume), "listSinks") { api, call async throws(Problem) in try await api.listSinks(call) },
+            Route(.get, sink, .scope(.consume), "showSink") { api, call async throws(Problem) in try await api.showSink(call) },
+            Route(.put, sink, .scope(.admin), "putSink") { api, call async throws(Problem) in try await api.putSink(call) },
+            Route(.delete, sink, .scope(.admin), "deleteSink") { api, call async throws(Problem) in try await api.deleteSink(call) },
+            Route(.post, "/v1/sinks/{name}/pause", .scope(.admin), "pauseSink") { api, call async throws(Problem) in try await api.pauseSink(call) },
+            Route(.post, "/v1/sinks/{name}/resume", .scope(.admin), "resumeSink") { api, call async throws(Problem) in try await api.resumeSink(call) },
+            Route(.post, "/v1/sinks/{name}/test", .scope(.admin), "testSink") { api, call async throws(Problem) in try await api.testSink(call) },
+            Route(.get, "/v1/sinks/{name}/deliveries", .scope(.consume), "listDeliveries") { api, call async throws(Problem) in try await api.listDeliveries(call) },
             Route(.get, "/healthz", .open, "checkHealth") { api, call async throws(Problem) in try await api.checkHealth(call) },
             Route(.get, "/readyz", .open, "checkReadiness") { api, call async throws(Problem) in try await api.checkReadiness(call) },
             Route(.get, "/metrics", .anyToken, "showMetrics") { api, call async throws(Problem) in try await api.showMetrics(call) },

@@ -192,7 +192,7 @@ struct ErrorTests {
         BadCall("GET", add, headers: ["X-Large": String(repeating: "x", count: 17000)], 431, "TOO_LARGE"),
     ]
 
-    @Test(arguments: [parameters, recovery, ids, json, requests, missing, otherTypes, sizes, settling])
+    @Test(arguments: [parameters, recovery, ids, json, requests, missing, otherTypes, sizes, settling, sinks])
     func `a call that must fail says what was wrong`(calls: [BadCall]) throws {
         try rig.refuse(calls)
     }

@@ -127,6 +127,38 @@ struct ConfigSinkTests {
         #expect(try sink(least + "secrets: [whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw]", by: .caller).secrets.count == 1)
     }
 
+    @Test func `a caller has what the configuration grants, and no more`() throws {
+        var author = SinkDefinition.Author.caller
+        author.secretsDirectory = "/run/secrets"
+        author.networks = ["10.0.0.0/8", "fd00::/8"]
+        let granted = try sink(least + "secrets: [\"file:/run/secrets/hook\"]\nallow_networks: [10.1.0.0/16, \"fd00::/8\"]", by: author)
+        #expect(granted.secrets == [.file("/run/secrets/hook")] && granted.isGuarded)
+        for path in ["/run/secrets/../key", "/run/secretsx/key", "key", "/run/secrets", "/etc/passwd"] {
+            #expect(refusal(least + "secrets: [\"file:\(path)\"]", by: author).contains("secrets_dir"), "\(path)")
+        }
+        #expect(refusal(least + "secrets: [\"env:HOME\"]", by: author).contains("gateway's own configuration"))
+        for network in ["10.0.0.0/7", "11.0.0.0/8", "0.0.0.0/0", "::/0", "fc00::/7"] {
+            #expect(refusal(least + "allow_networks: [\"\(network)\"]", by: author).contains("sink_networks"), "\(network)")
+        }
+        #expect(try sink(least, by: .caller).isGuarded && !sink(least).isGuarded)
+    }
+
+    @Test func `what is kept in Redis reads back as itself, and what is shown holds no secret`() throws {
+        let one = try sink(
+            least + """
+                headers: {X: "a\\"b", Authorization: hush}
+                retry: {max_age_ms: 7000, factor: 1.5, jitter: 0.00001}
+                dead_letter: null
+                start: 5-1
+                secrets: [whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw, "env:HOOK", "file:/run/key"]
+                """)
+        let kept = Array(one.json(showsSecrets: true).utf8)
+        #expect(try kept.withUnsafeBytes { try SinkDefinition.parse(name: "s", .parse(json: $0, source: "f"), by: .configuration) } == one)
+        let shown = one.json(showsSecrets: false)
+        for secret in ["hush", "MfKQ", "HOOK", "/run/key"] { #expect(!shown.contains(secret)) }
+        #expect(shown.contains(#""secrets":["••••","••••","••••"]"#))
+    }
+
     @Test func `a sink's name can stand in a path`() throws {
         for name in ["", "a b", "a/b", "é", String(repeating: "a", count: 129)] {
             #expect(throws: ConfigError.self) { try SinkDefinition.parse(name: name, .parse(yaml: least, source: "f"), by: .caller) }

@@ -21,6 +21,16 @@ enum BackgroundWork: Sendable {
     case loadPolicies
     /// The time has come to carry one out.
     case recover(WaitKey)
+    /// Which sinks there are, and which are stopped; one, or all.
+    case loadSink(String)
+    case loadSinks
+    /// A run of a sink lands, by its number.
+    case endSink(Int)
+    /// A sink is disabled: Redis is to know.
+    case stopSink(String)
+    case forgetSink(String)
+    /// What the loop's sinks have done is told to Redis.
+    case tellSinks
 }
 
 final class API {
@@ -30,6 +40,7 @@ final class API {
     let longPoll: LongPoll
     let metrics: Metrics
     let recovery: Recovery
+    let sinks: SinkRoster
     var unowned = UnownedIndex()
     /// Commands that go out together at the end of the tick.
     var consumersToCreate: [RedisCommand] = []
@@ -48,6 +59,7 @@ final class API {
         self.longPoll = longPoll
         self.metrics = metrics
         recovery = Recovery(loop: loop, store: store, longPoll: longPoll, limits: config.limits)
+        sinks = SinkRoster(loop: loop, index: longPoll.index, store: store, config: config)
     }
 }
 

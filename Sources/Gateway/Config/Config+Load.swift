@@ -27,6 +27,7 @@ extension Config {
             config.set(option, node, &problems)
         }
         if config.dataDirectory.hasPrefix("~/") { config.dataDirectory = home + config.dataDirectory.dropFirst() }
+        if config.isStrictOnNetworks { for index in config.sinks.indices { config.sinks[index].isGuarded = true } }
         problems += config.contradictions(environment)
         guard problems.isEmpty else { throw ConfigError(problems: problems) }
         return config

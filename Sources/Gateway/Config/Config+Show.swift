@@ -30,7 +30,7 @@ extension Config {
         let defaults = Config()
         let groups: [(String, [ConfigOption])] = [
             ("LISTENING", ConfigOption.listening), ("REDIS", ConfigOption.redis), ("READING", ConfigOption.reading),
-            ("ACCESS", ConfigOption.access), ("LOGGING", ConfigOption.logging),
+            ("ACCESS", ConfigOption.access), ("SINKS (their definitions: in sluice.yaml, or over HTTP)", ConfigOption.sinks), ("LOGGING", ConfigOption.logging),
             ("LIMITS (in sluice.yaml under limits:)", ConfigOption.limits),
         ]
         return groups.map { title, options in

@@ -44,6 +44,12 @@ public struct Config: Sendable {
 
     /// By name, in its order.
     var sinks: [SinkDefinition] = []
+    /// Networks that sinks made over HTTP may name in their `allow_networks`.
+    var sinkNetworks: [String] = []
+    /// Below this lie the files that sinks made over HTTP may name; nil: they may name none.
+    var secretsDirectory: String?
+    /// The sinks of the configuration too reach no private network but those of their `allow_networks`.
+    var isStrictOnNetworks = false
 
     /// Option key → where its value was written; options left at their default are missing.
     var places: [String: ConfigPlace] = [:]

@@ -7,6 +7,8 @@ struct ConfigPlace: Sendable, Equatable, CustomStringConvertible {
     var source: String
     /// From 1; nil where lines mean nothing.
     var line: Int?
+    /// In a body, an RFC 6901 pointer.
+    var pointer: String?
 
     var description: String { line.map { "\(source):\($0)" } ?? source }
 }

@@ -42,9 +42,12 @@ struct ConfigNode: Sendable {
 
     // MARK: Scalars
 
+    /// JSON says what is text and what is a list; in YAML and on a command line one word may be either.
+    private var isJSON: Bool { place.pointer != nil }
+
     /// Text that is not empty.
     func text(_ wanted: String = "text") throws(ConfigProblem) -> String {
-        guard case .scalar(let text, _) = content, !text.isEmpty else { throw expected(wanted) }
+        guard case .scalar(let text, let isQuoted) = content, !text.isEmpty, isQuoted || !isJSON else { throw expected(wanted) }
         return text
     }
 
@@ -97,7 +100,7 @@ struct ConfigNode: Sendable {
 
     /// A list of texts; one word is a list of one.
     func texts() throws(ConfigProblem) -> [String] {
-        if case .scalar = content { return [try text()] }
+        if case .scalar = content, !isJSON { return [try text()] }
         var texts: [String] = []
         for node in try list() { texts.append(try node.text()) }
         return texts

@@ -95,7 +95,7 @@ struct ConfigOption: Sendable {
 
     // MARK: The table
 
-    static let all: [ConfigOption] = listening + redis + reading + access + logging + limits
+    static let all: [ConfigOption] = listening + redis + reading + access + sinks + logging + limits
 
     static let listening: [ConfigOption] = [
         .text("host", \.host, "ADDRESS", "Address to listen on. Anything but loopback needs tokens."),
@@ -130,6 +130,28 @@ struct ConfigOption: Sendable {
             set: { (node, config) throws(ConfigProblem) in config.allowedOrigins = try origins(node) }),
         .texts("allowed_hosts", \.allowedHosts, "HOST,…", "Names that Host may carry on loopback, besides localhost."),
     ]
+
+    static let sinks: [ConfigOption] = [
+        ConfigOption(
+            key: "sink_networks", shape: "CIDR,…", help: "Private networks that sinks made over HTTP may name in their allow_networks.",
+            show: { "[\($0.sinkNetworks.map(quoted).joined(separator: ", "))]" },
+            set: { (node, config) throws(ConfigProblem) in config.sinkNetworks = try SinkDefinition.networks(node, by: .configuration) }),
+        .flag("strict_networks", \.isStrictOnNetworks, "Sinks of sluice.yaml too reach no private network that they do not name."),
+        ConfigOption(
+            key: "secrets_dir", shape: "PATH", help: "Where the files lie that sinks made over HTTP may name as secrets.",
+            show: { $0.secretsDirectory.map(quoted) ?? "null" },
+            set: { (node, config) throws(ConfigProblem) in config.secretsDirectory = node.isNull ? nil : try directory(node) }),
+    ]
+
+    /// An absolute path, no slash at its end.
+    private static func directory(_ node: ConfigNode) throws(ConfigProblem) -> String {
+        var path = try node.text("a path")
+        guard path.hasPrefix("/"), !path.split(separator: "/").isEmpty else {
+            throw node.problem("expected an absolute path, found \"\(printable(path))\"")
+        }
+        while path.hasSuffix("/") { path.removeLast() }
+        return path
+    }
 
     static let logging: [ConfigOption] = [
         .choice("log_level", \.logLevel, "Least severe events that are logged."),

@@ -104,6 +104,17 @@ struct Limits: Sendable, Equatable {
 
     /// Sinks of the configuration and of the API together: each has a worker per stream. 413 `TOO_LARGE`.
     var sinks = 1000
+    /// Streams of a sink: each has a reader of its own. 400 `INVALID_JSON`, or refused with the configuration.
+    var sinkStreams = 100
+    /// Bytes of a definition as it is kept: every replica reads all of them. 413 `TOO_LARGE`.
+    var sinkDefinitionBytes = 64 * 1024
+    /// Attempts of each kind (failed, and a sample of the others) that are kept of a sink in Redis. No problem: older
+    /// ones go.
+    var sinkAttempts = 100
+    /// Of these, successes told at a time: they are a sample. No problem.
+    var sinkSample = 10
+    /// How long a test of a sink may take, whatever its own `timeout_ms`. No problem: it is told as a timeout.
+    var sinkTestTime: Duration = .seconds(30)
 
     // MARK: Recovery (API.md §6)
 

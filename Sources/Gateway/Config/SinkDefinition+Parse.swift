@@ -1,6 +1,6 @@
 // Reading a sink's definition from the tree: key by key, then what several keys say together.
 
-import Glibc
+import Webhook
 
 extension SinkDefinition {
     /// Keys that SINKS.md has and this version has not: refused by name, never ignored.
@@ -12,10 +12,7 @@ extension SinkDefinition {
     static func parse(name: String, _ node: ConfigNode, by author: Author) throws(ConfigError) -> SinkDefinition {
         var sink = SinkDefinition(name: name)
         let reader = ConfigMapReader(node)
-        let isNameFit = (1...128).contains(name.utf8.count) && name.utf8.allSatisfy {
-            ($0 | 0x20 >= 0x61 && $0 | 0x20 <= 0x7A) || ($0 >= 0x30 && $0 <= 0x39) || "._-".utf8.contains($0)
-        }
-        if !isNameFit { reader.report([node.problem("a sink's name is 1 to 128 letters, digits, dots, dashes and underscores")]) }
+        if !isName(name) { reader.report([node.problem(nameRule)]) }
         reader.require("streams", into: &sink.streams, streamNames)
         reader.read("group", into: &sink.group, redisName)
         reader.read("start", into: &sink.start, startID)
@@ -41,7 +38,8 @@ extension SinkDefinition {
         }
         reader.read("dead_letter_on", into: &sink.deadLetterOn, statuses)
         reader.read("secrets", into: &sink.secrets) { (node) throws(ConfigProblem) in try secretList(node, by: author) }
-        reader.read("allow_networks", into: &sink.allowNetworks, networks)
+        reader.read("allow_networks", into: &sink.allowNetworks) { (node) throws(ConfigProblem) in try networks(node, by: author) }
+        sink.isGuarded = !author.isOperator || !sink.allowNetworks.isEmpty
         if case .raw = sink.format, sink.contentType == nil { sink.contentType = "application/octet-stream" }
         reader.refuse(unsupported, "not supported by this version")
         sink.checkTogether(reader)
@@ -64,9 +62,21 @@ extension SinkDefinition {
 
     // MARK: Values
 
+    static let nameRule = "a sink's name is 1 to 128 letters, digits, dots, dashes and underscores"
+
+    /// It stands in paths, keys and consumers' names.
+    static func isName(_ name: String) -> Bool {
+        (1...128).contains(name.utf8.count) && name.utf8.allSatisfy {
+            ($0 | 0x20 >= 0x61 && $0 | 0x20 <= 0x7A) || ($0 >= 0x30 && $0 <= 0x39) || "._-".utf8.contains($0)
+        }
+    }
+
     private static func streamNames(_ node: ConfigNode) throws(ConfigProblem) -> [String] {
         let nodes = try node.list()
         guard !nodes.isEmpty else { throw node.problem("expected at least one stream") }
+        guard nodes.count <= Limits().sinkStreams else {
+            throw node.problem("a sink reads at most \(Limits().sinkStreams) streams, not \(nodes.count)")
+        }
         var names: [String] = []
         for node in nodes {
             let name = try redisName(node)
@@ -131,7 +141,9 @@ extension SinkDefinition {
             guard !isReservedHeader(name) else {
                 throw member.value.problem("this header is set by the sink itself")
             }
+            guard !headers.contains(where: { $0.name.lowercased() == name }) else { throw member.value.problem("given twice") }
             let value = try member.value.text("a header's value")
+            guard value != mask else { throw member.value.problem(maskRule) }
             guard value.utf8.allSatisfy({ $0 == 0x09 || $0 >= 0x20 && $0 != 0x7F }) else {
                 throw member.value.problem("a header's value has no line breaks and no control characters")  // RFC 9110 §5.5
             }
@@ -152,32 +164,37 @@ extension SinkDefinition {
         return statuses
     }
 
-    private static func networks(_ node: ConfigNode) throws(ConfigProblem) -> [String] {
+    static func networks(_ node: ConfigNode, by author: Author) throws(ConfigProblem) -> [String] {
         let texts = try node.texts()
-        for text in texts where !isNetwork(text) {
-            throw node.problem("expected networks as 10.0.0.0/8 or fd00::/8, found \"\(printable(text))\"")
+        for text in texts {
+            guard let network = network(text) else {
+                throw node.problem("expected networks as 10.0.0.0/8 or fd00::/8, found \"\(printable(text))\"")
+            }
+            if author.isOperator || author.networks.contains(where: { SinkDefinition.network($0)?.contains(network) == true }) { continue }
+            throw node.problem("\(text) is not inside the gateway's own sink_networks")
         }
         return texts
     }
 
-    private static func isNetwork(_ text: String) -> Bool {
-        let parts = text.split(separator: "/", omittingEmptySubsequences: false)
-        guard parts.count == 2, let bits = Int(parts[1]) else { return false }
-        var four = in_addr(), six = in6_addr()
-        if inet_pton(AF_INET, String(parts[0]), &four) == 1 { return (0...32).contains(bits) }
-        return inet_pton(AF_INET6, String(parts[0]), &six) == 1 && (0...128).contains(bits)
+    /// Of networks that were checked, nil for none of them.
+    private static func network(_ text: String) -> IPNetwork? {
+        // What is wrong with it is said in words that fit here.
+        try? IPNetwork(parsing: text)
     }
 
     private static func secretList(_ node: ConfigNode, by author: Author) throws(ConfigProblem) -> [Secret] {
         var secrets: [Secret] = []
         for node in try node.list() {
             let text = try node.text("a secret")
-            switch (text.prefix(4), text.prefix(5), author) {
-            case ("env:", _, .configuration): secrets.append(.environment(String(text.dropFirst(4))))
-            case (_, "file:", .configuration): secrets.append(.file(String(text.dropFirst(5))))
-            case ("env:", _, .caller), (_, "file:", .caller):
+            switch (text.prefix(4), text.prefix(5), author.isOperator) {
+            case ("env:", _, true): secrets.append(.environment(String(text.dropFirst(4))))
+            case (_, "file:", true): secrets.append(.file(String(text.dropFirst(5))))
+            case (_, "file:", false) where author.secretsDirectory != nil:
+                secrets.append(.file(try secretFile(node, String(text.dropFirst(5)), below: author.secretsDirectory!)))
+            case ("env:", _, false), (_, "file:", false):
                 throw node.problem("env: and file: belong in the gateway's own configuration")
             default:
+                guard text != mask else { throw node.problem(maskRule) }
                 guard isStandardSecret(text) else {
                     throw node.problem("expected whsec_ and the base64 of 24 to 64 bytes, or env:NAME, or file:PATH")
                 }
@@ -185,6 +202,15 @@ extension SinkDefinition {
             }
         }
         return secrets
+    }
+
+    /// A caller's file: where it lies is judged by its path alone, since the directory's links are the operator's.
+    private static func secretFile(_ node: ConfigNode, _ path: String, below directory: String) throws(ConfigProblem) -> String {
+        let parts = path.split(separator: "/", omittingEmptySubsequences: false)
+        guard path.hasPrefix(directory + "/"), !parts.contains(".."), !path.utf8.contains(0) else {
+            throw node.problem("a file: must lie below the gateway's own secrets_dir")
+        }
+        return path
     }
 
     /// Standard Webhooks 1.0: `whsec_` and base64 of 24 to 64 bytes.

@@ -1,41 +1,91 @@
-// A sink's effective definition as YAML: every key, and no secret.
+// A sink's definition written down: as JSON for Redis, for replies and, since YAML takes JSON, for `check-config`.
+// Every key is there, also those left at their default: a later version's defaults change nothing that is defined.
+
+import Net
 
 extension SinkDefinition {
-    /// `  name: {…}` in lines, to stand below `sinks:`.
-    var yamlLines: [String] {
-        func list(_ texts: [String]) -> String { "[\(texts.map(ConfigOption.quoted).joined(separator: ", "))]" }
-        let retryKeys = [
-            "base_ms: \(retry.base.wholeMilliseconds)", "factor: \(retry.factor)", "max_ms: \(retry.max.wholeMilliseconds)",
-            "jitter: \(retry.jitter)", "max_deliveries: \(retry.maxDeliveries)",
-            "max_age_ms: \(retry.maxAge.map { "\($0.wholeMilliseconds)" } ?? "null")",
-        ]
-        var keys = [
-            "streams: \(list(streams))", "group: \(ConfigOption.quoted(group))", "start: \(startText)",
-            "url: \(ConfigOption.quoted(url))", "method: \(method.rawValue)", "format: \(ConfigOption.quoted(format.rawValue))",
-            "concurrency: \(concurrency)", "max_held: \(maxHeld)", "timeout_ms: \(timeout.wholeMilliseconds)",
-            "connect_timeout_ms: \(connectTimeout.wholeMilliseconds)", "lease_ms: \(lease.wholeMilliseconds)",
-            "retry: {\(retryKeys.joined(separator: ", "))}", "dead_letter: \(deadLetterText)",
-            "dead_letter_on: \(list(deadLetterOn.map(String.init)))", "allow_networks: \(list(allowNetworks))",
-        ]
-        if let contentType { keys.append("content_type: \(ConfigOption.quoted(contentType))") }
-        // A header's value may be a credential, as Authorization's is.
-        if !headers.isEmpty { keys.append("# headers, values not shown: \(headers.map { printable($0.name) }.joined(separator: ", "))") }
-        if !secrets.isEmpty { keys.append("# secrets, not shown: \(secrets.count)") }
-        return ["  \(name):"] + keys.map { "    " + $0 }
+    /// Stands in replies where a secret is, and is taken back in none of them.
+    static let mask = "••••"
+    static let maskRule = "\(mask) only stands for it in replies; send the value itself"
+
+    /// The definition as one JSON object. `showsSecrets` is for Redis alone: a header's value may be a credential too,
+    /// as Authorization's is.
+    func json(showsSecrets: Bool) -> String {
+        "{\(members(showsSecrets).map { "\"\($0.key)\":\($0.json)" }.joined(separator: ","))}"
     }
 
-    private var startText: String {
-        switch start {
+    /// `  name: {…}` in lines, to stand below `sinks:`.
+    var yamlLines: [String] {
+        let shown = members(false).filter { !["headers", "secrets"].contains($0.key) }
+        var lines = shown.map { "\($0.key): \($0.json)" }
+        if !headers.isEmpty { lines.append("# headers, values not shown: \(headers.map { printable($0.name) }.joined(separator: ", "))") }
+        if !secrets.isEmpty { lines.append("# secrets, not shown: \(secrets.count)") }
+        return ["  \(name):"] + lines.map { "    " + $0 }
+    }
+
+    /// In the order of SINKS.md §1.
+    private func members(_ showsSecrets: Bool) -> [(key: String, json: String)] {
+        [
+            ("streams", list(streams.map(text))), ("group", text(group)), ("start", text(start.text)), ("url", text(url)),
+            ("method", text(method.rawValue)),
+            ("headers", object(headers.map { ($0.name, text(showsSecrets ? $0.value : SinkDefinition.mask)) })),
+            ("format", text(format.rawValue)), ("content_type", contentType.map(text) ?? "null"), ("concurrency", "\(concurrency)"), ("max_held", "\(maxHeld)"),
+            ("timeout_ms", "\(timeout.wholeMilliseconds)"), ("connect_timeout_ms", "\(connectTimeout.wholeMilliseconds)"),
+            ("retry", retry.json), ("dead_letter", deadLetter.text.map(text) ?? "null"),
+            ("dead_letter_on", list(deadLetterOn.map { "\($0)" })), ("lease_ms", "\(lease.wholeMilliseconds)"),
+            ("secrets", list(secrets.map { text(showsSecrets ? $0.text : SinkDefinition.mask) })),
+            ("allow_networks", list(allowNetworks.map(text))),
+        ]
+    }
+
+    private func text(_ text: String) -> String { jsonText(text) }
+    private func list(_ values: [String]) -> String { "[\(values.joined(separator: ","))]" }
+    private func object(_ members: [(String, String)]) -> String {
+        "{\(members.map { "\(text($0.0)):\($0.1)" }.joined(separator: ","))}"
+    }
+}
+
+/// The text as a JSON string.
+func jsonText(_ text: String) -> String {
+    let buffer = ByteBuffer(capacity: text.utf8.count + 16)
+    buffer.appendJSON(text)
+    return String(decoding: buffer.bytes, as: UTF8.self)
+}
+
+extension SinkDefinition.Retry {
+    fileprivate var json: String {
+        "{\"base_ms\":\(base.wholeMilliseconds),\"factor\":\(factor),\"max_ms\":\(max.wholeMilliseconds),\"jitter\":\(jitter),"
+            + "\"max_deliveries\":\(maxDeliveries),\"max_age_ms\":\(maxAge.map { "\($0.wholeMilliseconds)" } ?? "null")}"
+    }
+}
+
+extension SinkDefinition.Start {
+    fileprivate var text: String {
+        switch self {
         case .earliest: "earliest"
         case .latest: "latest"
         case .id(let id): id
         }
     }
+}
 
-    private var deadLetterText: String {
-        switch deadLetter {
-        case .stream(let name): ConfigOption.quoted(name)
-        case .none: "null"
+extension SinkDefinition.DeadLetter {
+    /// Nil: there is none.
+    fileprivate var text: String? {
+        switch self {
+        case .stream(let name): name
+        case .none: nil
+        }
+    }
+}
+
+extension SinkDefinition.Secret {
+    /// As it is written.
+    fileprivate var text: String {
+        switch self {
+        case .literal(let text): text
+        case .environment(let name): "env:\(name)"
+        case .file(let path): "file:\(path)"
         }
     }
 }

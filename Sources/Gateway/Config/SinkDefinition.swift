@@ -4,10 +4,23 @@
 
 /// A checked definition of a sink.
 struct SinkDefinition: Sendable, Equatable {
-    /// Who wrote a definition.
-    enum Author: Sendable {
-        case configuration
-        case caller
+    /// Who wrote a definition, and what such a one may say.
+    struct Author: Sendable {
+        /// The operator, in sluice.yaml.
+        static let configuration = Author(isOperator: true)
+        /// One who calls, where the operator has granted nothing.
+        static let caller = Author(isOperator: false)
+
+        let isOperator: Bool
+        /// A caller's `file:` lies below this (`secrets_dir`); nil: there is none.
+        var secretsDirectory: String?
+        /// A caller's `allow_networks` lie inside these (`sink_networks`).
+        var networks: [String] = []
+
+        /// One who calls, with what the configuration grants.
+        static func caller(_ config: Config) -> Author {
+            Author(isOperator: false, secretsDirectory: config.secretsDirectory, networks: config.sinkNetworks)
+        }
     }
 
     /// Where a group that the sink creates begins.
@@ -79,6 +92,8 @@ struct SinkDefinition: Sendable, Equatable {
     var secrets: [Secret] = []
     /// CIDRs that may be reached although they are private.
     var allowNetworks: [String] = []
+    /// No private network is reached but `allowNetworks`: always so where a caller wrote it. Not a key: who wrote it says so.
+    var isGuarded = false
 
     init(name: String) {
         self.name = name

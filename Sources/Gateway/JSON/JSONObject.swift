@@ -36,10 +36,12 @@ enum JSONObject {
         return nil
     }
 
+    /// RFC 6901 §3: these two are escaped in pointers.
+    static func pointerToken(_ name: String) -> String { name.replacing("~", with: "~0").replacing("/", with: "~1") }
+
     /// Why a member is not taken: it is unknown, or was there before. `parent` points to the object.
     static func refusal(_ name: String, _ known: [String], at parent: String = "") -> Problem {
-        // RFC 6901 §3: these two are escaped in pointers.
-        let pointer = "\(parent)/" + String(name.prefix(80)).replacing("~", with: "~0").replacing("/", with: "~1")
+        let pointer = "\(parent)/" + pointerToken(String(name.prefix(80)))
         guard known.contains(name) else {
             let meant = nearestName(to: name, among: known).map { "; did you mean \($0)?" } ?? "; known are \(known.joined(separator: ", "))."
             return .body("unknown member \(Array(name.utf8).quoted)\(meant)", at: pointer)

@@ -111,10 +111,7 @@ final class Recovery {
 
     /// The groups in the index, and since when (ms since 1970).
     private func indexed() async throws(RedisError) -> [WaitKey: Int] {
-        var command = RedisCommand("ZRANGE", effect: .read)
-        command.appendKey(GatewayKeys.policies)
-        for word: StaticString in ["0", "-1", "WITHSCORES"] { command.append(literal: word) }
-        let reply = try await store.send(command)
+        let reply = try await store.send(.zrange(GatewayKeys.policies, withScores: true))
         var (members, found) = (reply.elements, [WaitKey: Int]())
         while let member = members.takeBytes(), let score = members.takeText() {
             if let (stream, group) = Nudge.unpack(member) { found[WaitKey(stream: stream, group: group)] = Int(score) ?? 0 }

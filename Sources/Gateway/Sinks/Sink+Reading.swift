@@ -16,9 +16,12 @@ extension Sink {
                 continue
             }
             switch await look(stream, count).result {
-            case .found: stream.failures = 0
+            case .found:
+                stream.failures = 0
+                stream.problem = nil
             case .nothing:
                 stream.failures = 0
+                stream.problem = nil
                 await park(stream)
             case .failed: await pause(stream)
             case .ended: await reopen(stream)
@@ -101,6 +104,8 @@ extension Sink {
     private func failure(_ error: RedisError, _ stream: SinkStream) -> WaitHome.Look.Result {
         if error.code == .noGroup { return .ended(.groupGone) }
         log.warning("cannot read", metadata: stream.metadata(["error": "\(error)"]))
+        stream.problem = "the group can't be read: \(error)"
+        journal.tell()
         return .failed
     }
 

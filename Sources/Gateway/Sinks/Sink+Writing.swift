@@ -13,8 +13,9 @@ extension Sink {
         let request = stream.wire.request(message, deliveryCount: deliveryCount, wallTime: state.moment.wall)
         host.outbound.send(request) { [weak self] result in
             guard let self else { return }
-            let outcome = SinkOutcome(
-                result.outcome, deadLetterOn: definition.deadLetterOn, wallTime: host.loop.clock.wallTime)
+            let wall = host.loop.clock.wallTime
+            let outcome = SinkOutcome(result.outcome, deadLetterOn: definition.deadLetterOn, wallTime: wall)
+            journal.ended(key, deliveryCount, result, outcome, wall: wall)
             tell(outcome, stream, key, deliveryCount)
             attemptEnded(key, outcome)
         }
@@ -151,11 +152,14 @@ extension Sink {
             do throws(RedisError) {
                 if stream.wasOpen { try await createAgain(stream) } else { try await create(stream) }
                 stream.wasOpen = true
+                stream.problem = nil
                 return
             } catch {
                 // Every start begins so; the end of a connection has a log line of its own.
                 let level: Logger.Level = if case .unavailable(.notConnected) = error { .debug } else { .warning }
                 log.log(level: level, "cannot create the group", metadata: stream.metadata(["error": "\(error)"]))
+                stream.problem = "the group can't be created: \(error)"
+                journal.tell()
             }
             await host.loop.sleep(for: state.backoff.jittered(pause))
             pause = min(pause * 2, SinkLimits.readPause.most)

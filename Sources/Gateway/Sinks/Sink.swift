@@ -27,6 +27,7 @@ final class Sink: Flushable {
     let consumerPrefix: String
     let host: SinkHost
     let log: Logger
+    let journal = SinkJournal()
     var state: SinkState
     private(set) var streams: [SinkStream] = []
     private var work: [Work] = []
@@ -47,28 +48,14 @@ final class Sink: Flushable {
         self.log = log
         state = SinkState(definition, seed: seed)
         drainedBell = SinkBell(host.loop)
-        let secrets = try SinkSecrets.resolve(definition)
-        let target = try Sink.target(definition)
+        let means = try SinkMeans(definition)
         streams = definition.streams.enumerated().map { index, name in
-            SinkStream(index, name, definition, host.loop, SinkWire(definition, stream: name, secrets: secrets, target: target))
+            SinkStream(
+                index, name, definition, host.loop, SinkWire(definition, stream: name, secrets: means.secrets, target: means.target))
         }
     }
 
-    /// The operator's own sink may reach anything, unless its definition names the private networks that it may reach.
-    private static func target(_ definition: SinkDefinition) throws(SinkError) -> TargetGuard? {
-        guard !definition.allowNetworks.isEmpty else { return nil }
-        var networks: [IPNetwork] = []
-        for text in definition.allowNetworks {
-            do throws(IPNetworkError) {
-                networks.append(try IPNetwork(parsing: text))
-            } catch {
-                throw SinkError(sink: definition.name, problem: "allow_networks: \(error)")
-            }
-        }
-        return TargetGuard(allowing: networks)
-    }
-
-    private static func hostName() -> String {
+    static func hostName() -> String {
         var name = [CChar](repeating: 0, count: 256)
         guard gethostname(&name, name.count - 1) == 0 else { return "host" }
         return String(decoding: name.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
@@ -151,7 +138,9 @@ final class Sink: Flushable {
             case .write(let stream, let write, let entries): enqueue(.write(streams[stream], write, entries))
             case .wake(let instant): wake(at: instant)
             case .credit(let stream): streams[stream].bell.ring()
-            case .disabled(let reason): log.error("sink disabled", metadata: ["reason": "\(reason)"])
+            case .disabled(let reason):
+                log.error("sink disabled", metadata: ["reason": "\(reason)"])
+                journal.disabled(reason)
             case .drained: drainedBell.ring()
             }
         }
@@ -167,6 +156,7 @@ final class Sink: Flushable {
         let attempts = ended
         ended = []
         handle(.attemptsEnded(attempts))
+        journal.decided { state.held[$0]?.dueWall }
     }
 
     private func wake(at instant: EventLoop.Instant) {
@@ -206,6 +196,8 @@ final class SinkStream {
     var waiter: Waiter?
     var keepAliveTimer: TimerID?
     var isOpening = false
+    /// Why its group can't be made or read now, in Redis' words; nil: it can.
+    var problem: String?
     /// The group was there once: if it is missing now, it was lost.
     var wasOpen = false
     /// When to look for what others have left, and where that look goes on.

@@ -49,9 +49,34 @@ struct SinkCounters: Sendable, Equatable {
     }
 }
 
+extension SinkCounters {
+    /// What an earlier run of the same sink on the same stream had done; `inFlight`, `held` and `lastError` are of now.
+    mutating func add(_ earlier: SinkCounters) {
+        for path in SinkCounters.totals { self[keyPath: path] += earlier[keyPath: path] }
+        for (reason, count) in earlier.deadLetters { deadLetters[reason, default: 0] += count }
+    }
+
+    private nonisolated(unsafe) static let totals: [WritableKeyPath<SinkCounters, Int>] = [
+        \.attempts, \.succeeded, \.throttled, \.failed, \.rejected, \.gone, \.ours, \.retries, \.delivered, \.takeovers,
+        \.lost, \.trimmed, \.released, \.groupsCreatedAgain, \.redisFailures,
+    ]
+
+    /// Names and numbers as replies have them.
+    var named: [(name: String, count: Int)] {
+        [
+            ("attempts", attempts), ("succeeded", succeeded), ("throttled", throttled), ("failed", failed),
+            ("rejected", rejected), ("our_faults", ours), ("retries", retries), ("delivered", delivered),
+            ("dead_letters", deadLetters.values.reduce(0, +)), ("takeovers", takeovers), ("lost", lost), ("released", released),
+            ("in_flight", inFlight), ("held", held),
+        ]
+    }
+}
+
 /// What a sink is doing (API.md §6).
 enum SinkStatus: Sendable, Equatable {
     case running
+    /// By `POST …/pause`.
+    case paused
     /// The endpoint asked for patience: nothing is sent before `until`.
     case backingOff(until: EventLoop.Instant)
     case disabled(reason: String)

@@ -48,3 +48,24 @@ enum SinkSecrets {
 
     private static func reason() -> String { String(cString: strerror(errno)) }
 }
+
+/// What a definition only names, fetched: made anew whenever a sink starts, on the replica that it starts on.
+struct SinkMeans {
+    var secrets: [WebhookSecret]
+    /// Nil: the operator's own sink may reach anything.
+    var target: TargetGuard?
+
+    init(_ definition: SinkDefinition) throws(SinkError) {
+        secrets = try SinkSecrets.resolve(definition)
+        guard definition.isGuarded || !definition.allowNetworks.isEmpty else { return }
+        var networks: [IPNetwork] = []
+        for text in definition.allowNetworks {
+            do throws(IPNetworkError) {
+                networks.append(try IPNetwork(parsing: text))
+            } catch {
+                throw SinkError(sink: definition.name, problem: "allow_networks: \(error)")
+            }
+        }
+        target = TargetGuard(allowing: networks)
+    }
+}

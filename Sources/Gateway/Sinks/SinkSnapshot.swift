@@ -58,7 +58,7 @@ struct SinkSnapshot: Sendable {
 
     private var states: [Sample] {
         let current = status.name
-        return ["running", "backing_off", "disabled", "draining"].map { (",state=\"\($0)\"", $0 == current ? 1 : 0) }
+        return ["running", "paused", "backing_off", "disabled", "draining"].map { (",state=\"\($0)\"", $0 == current ? 1 : 0) }
     }
 
     private static func escaped(_ text: String) -> String {
@@ -80,6 +80,7 @@ extension SinkStatus {
     var name: String {
         switch self {
         case .running: "running"
+        case .paused: "paused"
         case .backingOff: "backing_off"
         case .disabled: "disabled"
         case .draining: "draining"

@@ -9,17 +9,8 @@ extension SinkWire {
     func compose(_ message: inout SinkMessage, _ fields: RedisCursor) {
         switch format {
         case .json: break  // Its body tells the attempt.
-        case .cloudEvents:
-            scratch.clear()
-            event(message, fields).appendStructured(to: scratch)
-            message.body = scratch.takeArray()
-        case .cloudEventsBinary:
-            let event = event(message, fields)
-            if let type = event.contentType, !SinkWire.isHeaderText(type) {
-                return message.unreadable = "datacontenttype: \(type.quoted) can't be a header's value"
-            }
-            event.appendHeaders(to: &message.headers)
-            message.body = event.binaryData
+        case .cloudEvents, .cloudEventsBinary:
+            write(CloudEvent(entry: fields) ?? ownEvent(message), to: &message)
         case .raw(let field):
             guard let value = SinkWire.value(of: Array(field.utf8), in: fields) else {
                 return message.unreadable = "it has no field \"\(printable(field))\", which is to be the body"
@@ -28,8 +19,30 @@ extension SinkWire {
         }
     }
 
-    private func event(_ message: SinkMessage, _ fields: RedisCursor) -> CloudEvent {
-        CloudEvent(entry: fields) ?? CloudEvent(id: message.id, source: source, data: message.originalData)
+    /// Of a message that nobody has added.
+    func composeSample(_ message: inout SinkMessage) {
+        switch format {
+        case .json: break
+        case .cloudEvents, .cloudEventsBinary: write(ownEvent(message), to: &message)
+        case .raw: message.body = Array("test".utf8)
+        }
+    }
+
+    private func ownEvent(_ message: SinkMessage) -> CloudEvent {
+        CloudEvent(id: message.id, source: source, data: message.originalData)
+    }
+
+    private func write(_ event: CloudEvent, to message: inout SinkMessage) {
+        guard format == .cloudEventsBinary else {
+            scratch.clear()
+            event.appendStructured(to: scratch)
+            return message.body = scratch.takeArray()
+        }
+        if let type = event.contentType, !SinkWire.isHeaderText(type) {
+            return message.unreadable = "datacontenttype: \(type.quoted) can't be a header's value"
+        }
+        event.appendHeaders(to: &message.headers)
+        message.body = event.binaryData
     }
 
     /// `/v1/streams/{s}` as a URI-reference: what a path's segment may hold stays as it is (RFC 3986 §3.3).

@@ -82,6 +82,24 @@ final class SinkWire {
         return message
     }
 
+    /// A message that nobody has added, for a test: it says so in a field and in a header.
+    func sample(_ id: StreamID) -> SinkMessage {
+        var message = SinkMessage(id: id, fields: Array("{\"sluice\":\"test\"}".utf8))
+        for (name, pieces) in templates {
+            let texts = pieces.map { piece in
+                switch piece {
+                case .text(let text): text
+                case .id: id.description
+                case .field: ""
+                }
+            }
+            message.headers.append(name, texts.joined())
+        }
+        composeSample(&message)
+        Array("true".utf8).withUnsafeBytes { message.headers.append(own: "Sluice-Test", $0) }
+        return message
+    }
+
     private func fill(_ message: inout SinkMessage, _ fields: RedisCursor) {
         for (name, pieces) in templates {
             var value: [UInt8] = []

@@ -1,0 +1,104 @@
+// A sink's latest attempts, and its test (API.md §6).
+
+import HTTP
+import Net
+import Redis
+import Webhook
+
+extension API {
+    /// `GET /v1/sinks/{name}/deliveries`
+    func listDeliveries(_ call: Call) async throws(Problem) -> Response {
+        let query = try call.query(["status", "count"])
+        let filter = try query.text("status").map { text throws(Problem) in try DeliveryFilter(text) }
+        let count = try query.integer("count", in: 1...2 * limits.sinkAttempts) ?? 100
+        let name = try await findSink(call).name
+        let lists = try await askAll([
+            .lrange(GatewayKeys.sinkAttempts(name, failed: true)), .lrange(GatewayKeys.sinkAttempts(name, failed: false)),
+        ])
+        var rows: [(at: Int, json: String)] = []
+        for list in lists {
+            var elements = list.elements
+            while let bytes = elements.takeBytes() {
+                guard let row = JSONRow(bytes), filter?.lets(row) ?? true else { continue }
+                rows.append((row["at_ms"]?.integer ?? 0, row.json))
+            }
+        }
+        let latest = rows.sorted { $0.at > $1.at }.prefix(count)
+        let body = newBody()
+        body.append("{\"deliveries\":[\(latest.map(\.json).joined(separator: ","))]}")
+        return json(body)
+    }
+
+    /// `POST /v1/sinks/{name}/test`
+    func testSink(_ call: Call) async throws(Problem) -> Response {
+        _ = try call.query()
+        try await call.refuseBody()
+        let sink = try await findSink(call)
+        guard var definition = sink.definition, let stream = definition.streams.first, let outbound = sinks.host?.outbound else {
+            throw Problem(.internalError, "The sink's definition can't be read by this version.")
+        }
+        definition.isGuarded = !sink.isConfigured || definition.isGuarded
+        definition.timeout = min(definition.timeout, limits.sinkTestTime)
+        let body = newBody()
+        do throws(SinkError) {
+            let means = try SinkMeans(definition)
+            let wire = SinkWire(definition, stream: stream, secrets: means.secrets, target: means.target)
+            let wall = loop.clock.wallTime
+            let request = wire.request(wire.sample(StreamID(UInt64(wall.milliseconds), 0)), deliveryCount: 1, wallTime: wall)
+            let result: WebhookResult = await withUnsafeContinuation { continuation in
+                outbound.send(request) { continuation.resume(returning: $0) }
+            }
+            let outcome = SinkOutcome(result.outcome, deadLetterOn: definition.deadLetterOn, wallTime: loop.clock.wallTime)
+            writeTest(result, outcome, request, to: body)
+        } catch {
+            body.append("{\"outcome\":\"not_sent\",\"status\":null,\"ms\":0,\"error\":\(jsonText(error.problem)),\"webhook_id\":null,\"body\":null,\"body_truncated\":false}")
+        }
+        return json(body)
+    }
+
+    private func writeTest(_ result: WebhookResult, _ outcome: SinkOutcome, _ request: WebhookRequest, to body: ByteBuffer) {
+        var (answer, isCut) = ("null", false)
+        if case .answered(let reply) = result.outcome {
+            answer = jsonText(String(decoding: reply.body, as: UTF8.self))
+            isCut = reply.bodyTruncated
+        }
+        let id = request.fields.all.first { $0.0 == "webhook-id" }?.1
+        body.append(
+            "{\"outcome\":\"\(outcome.name)\",\"status\":\(outcome.status.json),\"ms\":\(result.duration.milliseconds),\"error\":\(outcome.error.isEmpty ? "null" : jsonText(outcome.error)),\"webhook_id\":\(id.map(jsonText) ?? "null"),\"body\":\(answer),\"body_truncated\":\(isCut)}"
+        )
+    }
+}
+
+/// `?status=`: a status, a class of them, `none` where no answer came, or `failed`.
+private struct DeliveryFilter {
+    private enum Kind {
+        case status(ClosedRange<Int>)
+        case none, failed
+    }
+
+    private let kind: Kind
+
+    init(_ text: String) throws(Problem) {
+        switch text {
+        case "none": kind = .none
+        case "failed": kind = .failed
+        case _ where text.count == 3 && text.hasSuffix("xx"):
+            guard let first = text.first?.wholeNumberValue, (1...5).contains(first) else { fallthrough }
+            kind = .status(first * 100...first * 100 + 99)
+        default:
+            guard let status = Int(strictDigits: Array(text.utf8)), (100...599).contains(status) else {
+                throw .parameter("status", "takes a status as 503, a class as 5xx, none (no answer came) or failed, not \(Array(text.utf8).quoted).")
+            }
+            kind = .status(status...status)
+        }
+    }
+
+    func lets(_ row: JSONRow) -> Bool {
+        let status = row["status"]?.integer
+        return switch kind {
+        case .status(let range): status.map { range.contains($0) } ?? false
+        case .none: status == nil
+        case .failed: row["outcome"]?.text != "success"
+        }
+    }
+}

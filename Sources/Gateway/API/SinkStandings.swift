@@ -1,0 +1,123 @@
+// How sinks stand, asked of Redis and written into a reply. A sink alone costs four round trips, a list three and one
+// more for every fifty sinks.
+
+import Net
+import Redis
+
+extension API {
+    /// One for each of `found`, in their order. `isWhole`: with its streams and replicas.
+    func standings(_ found: some Collection<FoundSink>, isWhole: Bool) async throws(Problem) -> [SinkStanding] {
+        let reports = try await reports(of: found.map(\.name))
+        var standings = found.map { SinkStanding(definition: $0.definition, stop: $0.stop, reports: reports[$0.name] ?? [], wall: loop.clock.wallTime) }
+        try await fillStreams(&standings, isWhole: isWhole)
+        if isWhole { try await fillOldest(&standings) }
+        return standings
+    }
+
+    /// What the living replicas tell.
+    private func reports(of names: [String]) async throws(Problem) -> [String: [SinkReport]] {
+        guard !names.isEmpty else { return [:] }
+        let replicas = try await askAll([.zrange(GatewayKeys.sinkReplicas)])
+        var members = replicas[0].elements
+        var places: [String] = []
+        while let place = members.takeText() { places.append(place) }
+        var reports: [String: [SinkReport]] = [:]
+        for reply in try await askAll(places.map { .hmget(GatewayKeys.sinkReports($0), names) }) {
+            var values = reply.elements
+            for name in names {
+                if let report = values.takeBytes().flatMap({ SinkReport(json: $0) }) { reports[name, default: []].append(report) }
+            }
+        }
+        return reports
+    }
+
+    private func fillStreams(_ standings: inout [SinkStanding], isWhole: Bool) async throws(Problem) {
+        var commands: [RedisCommand] = []
+        for standing in standings {
+            guard let definition = standing.definition else { continue }
+            let group = GroupName(definition.group)
+            for stream in definition.streams { commands += SinkStanding.Stream.questions(StreamName(stream), group, isWhole: isWhole) }
+        }
+        guard !commands.isEmpty else { return }
+        let answers: [Result<RedisReply, RedisError>]
+        do { answers = try await store.send(commands, tracked: false) } catch { throw Problem(error) }
+        let step = isWhole ? 4 : 1
+        var place = 0
+        for index in standings.indices {
+            guard let definition = standings[index].definition else { continue }
+            for stream in definition.streams {
+                standings[index].streams.append(.init(stream, GroupName(definition.group), answers[place..<place + step]))
+                place += step
+            }
+        }
+    }
+
+    /// Where nothing is pending, the first entry that was not read yet is the oldest.
+    private func fillOldest(_ standings: inout [SinkStanding]) async throws(Problem) {
+        for index in standings.indices {
+            let open = standings[index].streams.indices.filter { standings[index].streams[$0].needsOldest }
+            guard !open.isEmpty else { continue }
+            let commands = open.compactMap { standings[index].streams[$0].nextEntry }
+            for (place, reply) in zip(open, try await askAll(commands)) {
+                var entries = reply.elements
+                guard var entry = entries.takeArray() else { continue }
+                standings[index].streams[place].oldest = entry.takeBytes().flatMap { StreamID($0) }
+            }
+        }
+    }
+}
+
+extension SinkStanding.Stream {
+    fileprivate var needsOldest: Bool { reason == nil && oldest == nil && lag != 0 && nextEntry != nil }
+
+    fileprivate var nextEntry: RedisCommand? {
+        guard let last = lastDelivered.flatMap({ StreamID($0, missingSequence: 0) }) else { return nil }
+        return .xrange(Array(name.utf8), from: .excluding(last), to: .latest, count: 1)
+    }
+}
+
+// MARK: In a reply
+
+extension SinkStanding {
+    func write(_ sink: FoundSink, isWhole: Bool, to body: ByteBuffer) {
+        let names = ["attempts", "succeeded", "throttled", "failed", "rejected", "our_faults", "retries", "delivered", "dead_letters", "in_flight", "held"]
+        var members = [
+            "\"name\":\(jsonText(sink.name))", "\"source\":\"\(sink.isConfigured ? "configuration" : "api")\"",
+            "\"read_only\":\(sink.isConfigured)", "\"definition\":\(sink.definition?.json(showsSecrets: false) ?? "null")",
+            "\"state\":\"\(state)\"", "\"since_ms\":\((stop?.since).json)", "\"reasons\":[\(reasons.map(\.json).joined(separator: ","))]",
+            "\"counters\":{\(names.map { "\"\($0)\":\(count($0))" }.joined(separator: ","))}", "\"lag\":\(lag.json)",
+            "\"pending\":\(pending)",
+        ]
+        if isWhole {
+            members += [
+                "\"retries\":\(retries)", "\"oldest_undelivered_ms\":\(age(oldest).json)",
+                "\"streams\":[\(streams.map { json($0) }.joined(separator: ","))]",
+                "\"replicas\":[\(reports.map { json($0) }.joined(separator: ","))]",
+            ]
+        }
+        body.append("{\(members.joined(separator: ","))}")
+    }
+
+    private func json(_ stream: Stream) -> String {
+        let holders = stream.holders.map { "{\"consumer\":\(jsonText($0.consumer)),\"pending\":\($0.count)}" }
+        return "{\"stream\":\(jsonText(stream.name)),\"lag\":\(stream.lag.json),\"pending\":\(stream.pending),\"retries\":\(stream.retries),"
+            + "\"next_retry_ms\":\(stream.nextRetry.json),\"oldest_undelivered_ms\":\(age(stream.oldest).json),"
+            + "\"last_delivered_id\":\(stream.lastDelivered.map(jsonText) ?? "null"),\"holders\":[\(holders.joined(separator: ","))]}"
+    }
+
+    private func json(_ report: SinkReport) -> String {
+        "{\"replica\":\(jsonText(report.replica)),\"consumer\":\(jsonText(report.consumer)),\"state\":\(jsonText(report.state)),"
+            + "\"until_ms\":\(report.until.json),\"in_flight\":\(report.count("in_flight")),\"held\":\(report.count("held")),"
+            + "\"failures_in_a_row\":\(report.failuresInARow),\"last_success_ms\":\(report.lastSuccess.json),"
+            + "\"last_failure\":\(report.lastFailure ?? "null")}"
+    }
+}
+
+extension SinkStanding.Reason {
+    fileprivate var json: String {
+        var members = ["\"code\":\"\(code)\"", "\"detail\":\(jsonText(detail))"]
+        if let replica { members.append("\"replica\":\(jsonText(replica))") }
+        if let stream { members.append("\"stream\":\(jsonText(stream))") }
+        return "{\(members.joined(separator: ","))}"
+    }
+}

@@ -1,0 +1,247 @@
+// Sinks over HTTP (API.md §6): listed, shown, put, deleted, paused, resumed. Who runs them is in Sinks/.
+
+import HTTP
+import Net
+import Redis
+
+/// A sink as a call finds it.
+struct FoundSink {
+    let name: String
+    let isConfigured: Bool
+    /// Nil where it is in Redis and this version can't read it.
+    let definition: SinkDefinition?
+    var stop: SinkStop?
+}
+
+extension API {
+    /// `GET /v1/sinks`
+    func listSinks(_ call: Call) async throws(Problem) -> Response {
+        _ = try call.query()
+        let body = newBody()
+        body.append(literal: "{\"sinks\":[")
+        var isFirst = true
+        let found = try await allSinks().filter { call.caller.mayUse($0) }
+        for slice in found.slices(of: 50) {
+            for (sink, standing) in zip(slice, try await standings(slice, isWhole: false)) {
+                if !isFirst { body.append(UInt8(ascii: ",")) }
+                isFirst = false
+                standing.write(sink, isWhole: false, to: body)
+            }
+        }
+        body.append(literal: "]}")
+        return json(body)
+    }
+
+    /// `GET /v1/sinks/{name}`
+    func showSink(_ call: Call) async throws(Problem) -> Response {
+        _ = try call.query()
+        let sink = try await findSink(call)
+        let standings = try await standings([sink], isWhole: true)
+        let body = newBody()
+        for standing in standings { standing.write(sink, isWhole: true, to: body) }
+        return json(body)
+    }
+
+    /// `PUT /v1/sinks/{name}`
+    func putSink(_ call: Call) async throws(Problem) -> Response {
+        _ = try call.query()
+        let name = try call.sinkName()
+        try refuseConfigured(name)
+        let definition = try SinkDefinition(name, try await call.jsonBody(limits), config)
+        try call.caller.require(definition)
+        try await requireNothingOfOthers(name, call.caller)
+        try await requireStreamTypes(definition)
+        let stored = Array(definition.json(showsSecrets: true).utf8)
+        guard stored.count <= limits.sinkDefinitionBytes else {
+            throw Problem(.tooLarge, "A sink's definition is at most \(limits.sinkDefinitionBytes) bytes, not \(stored.count).")
+        }
+        let room = limits.sinks - config.sinks.count
+        let reply = try await ask(PutSinkScript.script, PutSinkScript.call(name, stored, limit: room))
+        guard reply.integer != -1 else { throw Problem(.tooLarge, "There are \(limits.sinks) sinks already.") }
+        let body = newBody()
+        body.append(definition.json(showsSecrets: false))
+        return json(body, status: reply.integer == 1 ? 201 : 200)
+    }
+
+    /// `DELETE /v1/sinks/{name}`
+    func deleteSink(_ call: Call) async throws(Problem) -> Response {
+        _ = try call.query()
+        try await call.refuseBody()
+        try refuseConfigured(try call.sinkName())
+        let sink = try await findSink(call)
+        let reply = try await ask(DeleteSinkScript.script, DeleteSinkScript.call(sink.name))
+        guard reply.integer == 1 else { throw .sinkNotFound(sink.name) }
+        return json(literal: "{\"deleted\":true}")
+    }
+
+    /// `POST /v1/sinks/{name}/pause`
+    func pauseSink(_ call: Call) async throws(Problem) -> Response {
+        _ = try call.query()
+        try await call.refuseBody()
+        let sink = try await findSink(call)
+        let author = call.caller.token.map { " by the token '\($0.name)'" } ?? ""
+        let stop = SinkStop(.paused, "It was paused\(author).", since: loop.clock.wallTime)
+        let request = StopSinkScript.call(sink.name, isConfigured: sink.isConfigured, stop, about: nil)
+        guard try await ask(StopSinkScript.script, request).integer != -1 else { throw .sinkNotFound(sink.name) }
+        return sinkState(sink.name, "paused")
+    }
+
+    /// `POST /v1/sinks/{name}/resume`
+    func resumeSink(_ call: Call) async throws(Problem) -> Response {
+        _ = try call.query()
+        try await call.refuseBody()
+        let sink = try await findSink(call)
+        let reply = try await ask(ResumeSinkScript.script, ResumeSinkScript.call(sink.name, isConfigured: sink.isConfigured))
+        guard reply.integer != -1 else { throw .sinkNotFound(sink.name) }
+        return sinkState(sink.name, "running")
+    }
+
+    private func sinkState(_ name: String, _ state: String) -> Response {
+        let body = newBody()
+        body.append("{\"name\":\(jsonText(name)),\"state\":\"\(state)\"}")
+        return json(body)
+    }
+}
+
+// MARK: Finding them
+
+extension API {
+    /// The sink that the path names, for a caller who may use all of its streams.
+    func findSink(_ call: Call) async throws(Problem) -> FoundSink {
+        let name = try call.sinkName()
+        let replies = try await askAll([.hget(GatewayKeys.sinks, name), .hget(GatewayKeys.sinkStops, name)])
+        let stop = SinkStop(json: replies[1].bytes)
+        if let definition = config.sinks.first(where: { $0.name == name }) {
+            try call.caller.require(definition)
+            return FoundSink(definition, stop)
+        }
+        guard !replies[0].isNull else { throw .sinkNotFound(name) }
+        let sink = FoundSink(name, replies[0].bytes, stop)
+        if let definition = sink.definition { try call.caller.require(definition) }
+        guard call.caller.mayUse(sink) else { throw Problem(.forbidden, "This version can't read the sink's definition, so that it can't tell whose it is.") }
+        return sink
+    }
+
+    /// By name, in its order.
+    private func allSinks() async throws(Problem) -> [FoundSink] {
+        let replies = try await askAll([.hgetall(GatewayKeys.sinks), .hgetall(GatewayKeys.sinkStops)])
+        var (rows, stopRows) = (replies[0].elements, replies[1].elements)
+        var stops: [String: SinkStop] = [:]
+        while let name = stopRows.takeText(), let stop = stopRows.takeBytes() { stops[name] = SinkStop(json: stop) }
+        var found = config.sinks.map { FoundSink($0, stops[$0.name]) }
+        while let name = rows.takeText(), let definition = rows.takeBytes() {
+            if !sinks.isConfigured(name) { found.append(FoundSink(name, definition, stops[name])) }
+        }
+        return found.sorted { $0.name < $1.name }
+    }
+
+    private func refuseConfigured(_ name: String) throws(Problem) {
+        guard sinks.isConfigured(name) else { return }
+        throw Problem(.sinkInConfig, "The sink '\(name)' is one of the configuration file: change it there; pause, resume and test work here.")
+    }
+
+    /// A sink is not to be had by putting another in its place.
+    private func requireNothingOfOthers(_ name: String, _ caller: Caller) async throws(Problem) {
+        guard caller.token != nil else { return }
+        let stored = try await askAll([.hget(GatewayKeys.sinks, name)])[0]
+        guard !stored.isNull, !caller.mayUse(FoundSink(name, stored.bytes, nil)) else { return }
+        throw Problem(.forbidden, "There is a sink '\(name)' already, of streams that the token is not for.")
+    }
+
+    /// What a sink reads, and where its dead letters go, is a stream or nothing yet.
+    private func requireStreamTypes(_ definition: SinkDefinition) async throws(Problem) {
+        let streams = definition.allStreams
+        for (stream, type) in zip(streams, try await askAll(streams.map { .type($0.bytes) })) {
+            guard type.matches("none") || type.matches("stream") else { throw .notAStream(stream) }
+        }
+    }
+
+    private func ask(_ script: RedisScript, _ call: RedisCommand) async throws(Problem) -> RedisReply {
+        do { return try await store.evaluate(script, call) } catch { throw Problem(error) }
+    }
+
+    /// All of them, or the first one's problem.
+    func askAll(_ commands: [RedisCommand]) async throws(Problem) -> [RedisReply] {
+        do throws(RedisError) {
+            var replies: [RedisReply] = []
+            for result in try await store.send(commands, tracked: false) { replies.append(try result.get()) }
+            return replies
+        } catch {
+            throw Problem(error)
+        }
+    }
+}
+
+extension FoundSink {
+    init(_ definition: SinkDefinition, _ stop: SinkStop?) {
+        name = definition.name
+        isConfigured = true
+        self.definition = definition
+        self.stop = stop.flatMap { $0.concerns(SinkRoster.fingerprint(Array(definition.json(showsSecrets: true).utf8))) ? $0 : nil }
+    }
+
+    init(_ name: String, _ stored: UnsafeRawBufferPointer, _ stop: SinkStop?) {
+        self.name = name
+        isConfigured = false
+        // It was judged when it was put; here it is only shown. What can't be read is told as such.
+        definition = try? SinkDefinition.parse(name: name, ConfigNode.parse(json: stored, source: "Redis"), by: .configuration)
+        self.stop = stop.flatMap { $0.concerns(SinkRoster.fingerprint(Array(stored))) ? $0 : nil }
+    }
+}
+
+extension SinkDefinition {
+    /// Of a PUT's body; checked as one of a caller's, with what it names.
+    init(_ name: String, _ bytes: UnsafeRawBufferPointer, _ config: Config) throws(Problem) {
+        let node: ConfigNode
+        do { node = try ConfigNode.parse(json: bytes, source: "request body") } catch { throw Problem(error) }
+        do { self = try .parse(name: name, node, by: .caller(config)) } catch { throw Problem(body: error) }
+        do { _ = try SinkMeans(self) } catch { throw .body(error.problem, at: "/secrets") }
+    }
+
+    /// What it reads, and where its dead letters go.
+    var allStreams: [StreamName] {
+        var names = streams
+        for stream in streams { if let dead = deadLetterStream(of: stream), !names.contains(dead) { names.append(dead) } }
+        return names.map { StreamName($0) }
+    }
+}
+
+extension Problem {
+    static func sinkNotFound(_ name: String) -> Problem {
+        Problem(.sinkNotFound, "There is no sink \(Array(name.utf8).quoted); PUT makes one.")
+    }
+
+    /// Of a definition that came in a body: all that is wrong with it.
+    fileprivate init(body error: ConfigError) {
+        let errors = error.problems.map { (pointer: $0.place.pointer ?? "", detail: $0.key.isEmpty ? $0.reason : "\($0.key): \($0.reason)") }
+        let first = errors.first ?? ("", "not a sink")
+        let rest = errors.count > 1 ? " (and \(errors.count - 1) more in errors)" : ""
+        self = .body(first.detail + rest, at: first.pointer)
+        self.errors = errors
+    }
+}
+
+extension Caller {
+    func mayUse(_ sink: FoundSink) -> Bool {
+        guard token != nil else { return true }
+        guard let definition = sink.definition else { return token?.streams.contains("*") == true }
+        return definition.allStreams.allSatisfy { mayUse($0.bytes) }
+    }
+
+    /// All that it reads and writes.
+    func require(_ definition: SinkDefinition) throws(Problem) {
+        for stream in definition.allStreams { try require(stream.bytes) }
+    }
+}
+
+extension Call {
+    /// The first path parameter of every call below `/v1/sinks/`.
+    func sinkName() throws(Problem) -> String {
+        let bytes: [UInt8]
+        do { bytes = try percentDecode(parameters[0]) } catch { throw Problem(error) }
+        guard let name = String(validating: bytes, as: UTF8.self), SinkDefinition.isName(name) else {
+            throw .parameter("name", "\(SinkDefinition.nameRule), not \(bytes.quoted).")
+        }
+        return name
+    }
+}

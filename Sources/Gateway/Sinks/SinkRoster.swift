@@ -1,0 +1,361 @@
+// The sinks of one loop: which there are, and which of them run. Those of the configuration have their loop from the
+// start; those made over HTTP live on loop hash(name) mod loops. Every replica runs every sink: they share its group.
+//
+// Definitions and stops come from Redis (API.md §6): all at each connect and once a minute after, if any has changed
+// (a nudge may have been missed), one when it is nudged. Nothing runs before they were read once: a sink that is paused
+// must not begin. A sink that is stopped, replaced or deleted is drained: what is in flight lands, the rest is handed
+// back. It leaves when that is done, and its successor does not wait for it.
+//
+// Owned by the loop's `API`; loop-confined.
+
+import Crypto
+import Glibc
+import Logging
+import Net
+import Redis
+
+final class SinkRoster {
+    /// One sink of this loop.
+    final class Entry {
+        let name: String
+        let isConfigured: Bool
+        /// Nil: this replica can't run it, for `refusal`.
+        var definition: SinkDefinition?
+        var refusal: String?
+        /// As it is kept in Redis; of the configuration's, the same of its own.
+        var stored: [UInt8] = []
+        /// Obeyed, whether Redis has it or is yet to be told.
+        var stop: SinkStop?
+        /// It is disabled, and Redis was not told so yet.
+        var isStopUnwritten = false
+        var sink: Sink?
+        /// What earlier runs have done, by stream.
+        var earlier: [String: SinkCounters] = [:]
+        /// As Redis has it.
+        var told: [UInt8] = []
+        /// It is in `untold`.
+        var isUntold = false
+
+        init(_ name: String, isConfigured: Bool) {
+            self.name = name
+            self.isConfigured = isConfigured
+        }
+
+        var fingerprint: String { SinkRoster.fingerprint(stored) }
+    }
+
+    /// Definitions asked for in one command.
+    private static let loadSlice = 50
+    /// What is in flight may land for so long when a sink is stopped.
+    private static let patience = Duration.seconds(25)
+    /// Runs of one sink that are on their way out; one more, and the first of them has had its time.
+    private static let mostLeaving = 3
+
+    let loop: EventLoop
+    let store: any StreamStore
+    let limits: Limits
+    let log = Logger(label: "sluice")
+    /// This loop of this replica, in keys.
+    let place: String
+    /// This replica, for people.
+    let replica: String
+    /// What a sink lives on, and who starts a task for a run by its number; set by the server.
+    var host: SinkHost?
+    var spawn: (Int) -> Void = { _ in }
+    var startWork: (BackgroundWork) -> Void = { _ in }
+
+    private(set) var entries: [String: Entry] = [:]
+    /// Every run that has work to do, by its number: those in `entries`, and those that are leaving.
+    private(set) var runs: [Int: Sink] = [:]
+    private var leaving: Set<Int> = []
+    private var number = 0
+    private let index: Int
+    private let config: Config
+    private let configured: Set<String>
+    private var isLoaded = false
+    private var isLoading = false
+    /// What was read when all were loaded; nil: they are to be read whatever Redis says.
+    private var version: [UInt8]?
+    private var nudged: Set<String> = []
+    private var hearsNudges = true
+    private var reload: TimerID?
+    var isDraining = false
+    // See SinkRoster+Telling.
+    var tellTimer: TimerID?
+    var heartbeatTimer: TimerID?
+    /// Something of them has changed, the first first.
+    var untold: [Entry] = []
+    var isTelling = false
+
+    init(loop: EventLoop, index: Int, store: any StreamStore, config: Config) {
+        self.loop = loop
+        self.index = index
+        self.store = store
+        self.config = config
+        limits = config.limits
+        configured = Set(config.sinks.map(\.name))
+        replica = "\(Sink.hostName()):\(getpid())"
+        place = "\(replica)-\(String(UInt32.random(in: 0...UInt32.max), radix: 36))/\(index)"
+    }
+
+    static func fingerprint(_ definition: [UInt8]) -> String { Digest.hex(Array(Digest.sha256(definition).prefix(8))) }
+
+    // MARK: For the server
+
+    /// One of the configuration. Throws where it can't run: a secret's file, say.
+    func add(_ definition: SinkDefinition) throws(SinkError) {
+        _ = try SinkMeans(definition)
+        let entry = Entry(definition.name, isConfigured: true)
+        entry.definition = definition
+        entry.stored = Array(definition.json(showsSecrets: true).utf8)
+        entries[definition.name] = entry
+    }
+
+    func connected(hearsNudges: Bool) {
+        self.hearsNudges = hearsNudges
+        for sink in runs.values { sink.redisConnected() }
+        startWork(.loadSinks)
+    }
+
+    /// A sink was put, deleted, paused or resumed, here or elsewhere.
+    func nudged(_ name: String) {
+        if configured.contains(name) ? entries[name] != nil : isHome(of: name) { startWork(.loadSink(name)) }
+    }
+
+    /// One piece of work of a sink's; see `SinkHost.spawn`.
+    func run(_ number: Int) async { await runs[number]?.run() }
+
+    var snapshots: [SinkSnapshot] {
+        entries.values.sorted { $0.name < $1.name }.flatMap { entry in
+            (entry.definition?.streams ?? []).map { stream in
+                SinkSnapshot(sink: entry.name, stream: stream, status: status(entry), counters: counters(entry, stream))
+            }
+        }
+    }
+
+    func status(_ entry: Entry) -> SinkStatus {
+        switch entry.stop?.kind {
+        case .paused?: .paused
+        case .disabled?: .disabled(reason: entry.stop?.reason ?? "")
+        case nil: entry.sink?.status ?? .running
+        }
+    }
+
+    func counters(_ entry: Entry, _ stream: String) -> SinkCounters {
+        var counters = SinkCounters()
+        if let sink = entry.sink, let place = sink.definition.streams.firstIndex(of: stream) {
+            counters = sink.state.counters(place)
+        }
+        if let earlier = entry.earlier[stream] { counters.add(earlier) }
+        return counters
+    }
+
+    // MARK: What there is
+
+    func isConfigured(_ name: String) -> Bool { configured.contains(name) }
+
+    private func isHome(of name: String) -> Bool {
+        // FNV-1a: the same on every replica, though none needs it to be.
+        let hash = name.utf8.reduce(UInt64(0xCBF2_9CE4_8422_2325)) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 }
+        return Int(hash % UInt64(config.loops)) == index
+    }
+
+    func load(_ name: String) async {
+        nudged.insert(name)
+        do throws(RedisError) {
+            let replies = try await store.send(
+                [.hget(GatewayKeys.sinks, name), .hget(GatewayKeys.sinkStops, name)], tracked: false)
+            let (definition, stop) = (try replies[0].get(), try replies[1].get())
+            use(name, definition.isNull ? nil : Array(definition.bytes), SinkStop(json: stop.bytes))
+        } catch {
+            failed(error)
+        }
+    }
+
+    func loadAll() async {
+        guard !isLoading, !isDraining else { return }
+        isLoading = true
+        nudged = []
+        do throws(RedisError) {
+            let latest = Array(try await store.send(.get(GatewayKeys.sinkVersion)).bytes)
+            if !isLoaded || latest != version { try await loadChanged() }
+            version = latest
+            isLoaded = true
+            for entry in entries.values { begin(entry) }
+            loadSoon(hearsNudges ? .seconds(60) : .seconds(1))
+        } catch {
+            failed(error)
+        }
+        isLoading = false
+    }
+
+    private func loadChanged() async throws(RedisError) {
+        let replies = try await store.send([.hkeys(GatewayKeys.sinks), .hgetall(GatewayKeys.sinkStops)], tracked: false)
+        var (names, rows) = (try replies[0].get().elements, try replies[1].get().elements)
+        var stops: [String: SinkStop] = [:]
+        while let name = rows.takeText(), let stop = rows.takeBytes() { stops[name] = SinkStop(json: stop) }
+        var found: Set<String> = []
+        while let name = names.takeText() { if isHome(of: name) && !configured.contains(name) { found.insert(name) } }
+        for slice in Array(found).slices(of: SinkRoster.loadSlice) {
+            var definitions = try await store.send(.hmget(GatewayKeys.sinks, slice)).elements
+            for name in slice {
+                let definition = definitions.takeBytes().map { Array($0) }
+                if !nudged.contains(name) { use(name, definition, stops[name]) }
+            }
+        }
+        for name in entries.keys where !found.contains(name) && !nudged.contains(name) { use(name, nil, stops[name]) }
+    }
+
+    private func failed(_ error: RedisError) {
+        if store.features != nil { log.warning("The definitions of sinks can't be read: \(error)") }  // Else it is told already.
+        version = nil
+        loadSoon(.seconds(1))
+    }
+
+    private func loadSoon(_ pause: Duration) {
+        if let reload { loop.cancel(reload) }
+        // By chance a little later: others are told the same time.
+        reload = loop.schedule(at: loop.now + pause + .milliseconds(Int.random(in: 0...max(pause.milliseconds / 4, 1)))) { [unowned self] in
+            reload = nil
+            if !isDraining { startWork(.loadSinks) }
+        }
+    }
+
+    // MARK: What runs
+
+    /// What Redis says of a sink: its definition (nil: there is none of it in Redis), and why it is stopped.
+    private func use(_ name: String, _ definition: [UInt8]?, _ stop: SinkStop?) {
+        guard !isDraining else { return }
+        guard let entry = entry(name, definition) else { return }
+        if !entry.isConfigured, let definition, definition != entry.stored { define(entry, definition) }
+        if !entry.isStopUnwritten {
+            let before = entry.stop
+            entry.stop = stop.flatMap { $0.concerns(entry.fingerprint) ? $0 : nil }
+            if before != entry.stop { log.notice(entry.stop == nil ? "sink goes on" : "sink stopped", metadata: metadata(entry)) }
+        }
+        if entry.stop != nil { end(entry) } else { begin(entry) }
+        tellSoon(entry)
+    }
+
+    private func entry(_ name: String, _ definition: [UInt8]?) -> Entry? {
+        if let entry = entries[name] {
+            if entry.isConfigured || definition != nil { return entry }
+            log.notice("sink deleted", metadata: metadata(entry))
+            end(entry)
+            entries[name] = nil
+            if !entry.told.isEmpty { startWork(.forgetSink(name)) }
+            return nil
+        }
+        guard definition != nil else { return nil }
+        let entry = Entry(name, isConfigured: false)
+        entries[name] = entry
+        return entry
+    }
+
+    /// It is new, or another than it was.
+    private func define(_ entry: Entry, _ definition: [UInt8]) {
+        end(entry)
+        entry.stored = definition
+        entry.isStopUnwritten = false
+        entry.refusal = nil
+        entry.definition = nil
+        do {
+            let node = try definition.withUnsafeBytes { try ConfigNode.parse(json: $0, source: "Redis") }
+            entry.definition = try SinkDefinition.parse(name: entry.name, node, by: .caller(config))
+        } catch {
+            // It was taken by a replica of another version, or of another configuration.
+            refuse(entry, "\(error)")
+        }
+        entry.earlier = entry.earlier.filter { entry.definition?.streams.contains($0.key) == true }
+    }
+
+    private func refuse(_ entry: Entry, _ reason: String) {
+        entry.refusal = reason
+        log.error("this replica can't run the sink: \(reason)", metadata: metadata(entry))
+    }
+
+    private func begin(_ entry: Entry) {
+        guard isLoaded, !isDraining, entry.sink == nil, entry.stop == nil, let definition = entry.definition, var host else { return }
+        number += 1
+        host.spawn = { [unowned self, number] in spawn(number) }
+        do throws(SinkError) {
+            let sink = try Sink(definition, host: host)
+            sink.journal.changed = { [unowned self, unowned entry] in tellSoon(entry) }
+            sink.journal.disabled = { [unowned self, unowned entry] in disabled(entry, $0) }
+            runs[number] = sink
+            entry.sink = sink
+            entry.refusal = nil
+            sink.start()
+        } catch {
+            if entry.refusal != error.problem { refuse(entry, error.problem) }
+        }
+        tellSoon(entry)
+    }
+
+    /// Its run ends, if it has one.
+    private func end(_ entry: Entry) {
+        guard let sink = entry.sink, let number = runs.first(where: { $0.value === sink })?.key else { return }
+        for (place, stream) in sink.definition.streams.enumerated() {
+            var counters = sink.state.counters(place)
+            counters.add(entry.earlier[stream] ?? SinkCounters())
+            (counters.inFlight, counters.held) = (0, 0)
+            entry.earlier[stream] = counters
+        }
+        sink.journal.changed = {}  // The rest is told when it has landed.
+        sink.journal.disabled = { _ in }
+        entry.sink = nil
+        leaving.insert(number)
+        let others = leaving.filter { runs[$0]?.definition.name == entry.name }.sorted()
+        for other in others.dropLast(SinkRoster.mostLeaving) { runs[other]?.handle(.abandon) }
+        startWork(.endSink(number))
+    }
+
+    /// Lets a run that was ended land.
+    func leave(_ number: Int) async {
+        guard let sink = runs[number] else { return }
+        let patience = loop.now + SinkRoster.patience
+        await sink.drain(until: min(patience, drainEnd ?? patience))
+        if let part = attempts(sink) { await tell([part]) }
+        runs[number] = nil
+        leaving.remove(number)
+    }
+
+    // MARK: 410
+
+    /// The receiver is gone, and the run has stopped itself. All replicas are to stop.
+    private func disabled(_ entry: Entry, _ reason: String) {
+        entry.stop = SinkStop(.disabled, reason, since: loop.clock.wallTime, fingerprint: entry.fingerprint)
+        entry.isStopUnwritten = true
+        startWork(.stopSink(entry.name))
+    }
+
+    /// Writes down that a sink is disabled; repeated until Redis has taken it.
+    func writeStop(_ name: String) async {
+        guard let entry = entries[name], entry.isStopUnwritten, let stop = entry.stop else { return }
+        end(entry)
+        let call = StopSinkScript.call(name, isConfigured: entry.isConfigured, stop, about: entry.stored)
+        do throws(RedisError) {
+            _ = try await store.evaluate(StopSinkScript.script, call)
+            if entry.stop == stop { entry.isStopUnwritten = false }
+            await load(name)  // Somebody may have resumed it, or put another, meanwhile.
+        } catch {
+            log.warning("that the sink is disabled can't be written down: \(error)", metadata: metadata(entry))
+            loop.schedule(at: loop.now + .seconds(1)) { [weak self] in self?.startWork(.stopSink(name)) }
+        }
+    }
+
+    // MARK: The end
+
+    private var drainEnd: EventLoop.Instant?
+
+    /// All runs end; what is in flight lands until `end`.
+    func drain(until end: EventLoop.Instant) {
+        isDraining = true
+        drainEnd = end
+        for number in runs.keys where !leaving.contains(number) { startWork(.endSink(number)) }
+    }
+
+    var isDrained: Bool { runs.isEmpty }
+
+    func metadata(_ entry: Entry) -> Logger.Metadata { ["sink": "\(entry.name)"] }
+}
