@@ -42,13 +42,20 @@ extension API {
         let body = newBody()
         do throws(SinkError) {
             let means = try SinkMeans(definition)
-            let wire = SinkWire(definition, stream: stream, secrets: means.secrets, target: means.target)
+            let wire = SinkWire(definition, stream: stream, means: means)
             let wall = loop.clock.wallTime
-            let request = wire.request(wire.sample(StreamID(UInt64(wall.milliseconds), 0)), deliveryCount: 1, wallTime: wall)
+            let sample = wire.sample(StreamID(UInt64(wall.milliseconds), 0))
+            let request = wire.request(sample, deliveryCount: 1, wallTime: wall)
+            let authorization = SinkAuthorization(definition, means, loop, outbound, sinks.log)
             let result: WebhookResult = await withUnsafeContinuation { continuation in
-                outbound.send(request) { continuation.resume(returning: $0) }
+                guard let authorization else { return outbound.send(request) { continuation.resume(returning: $0) } }
+                authorization.post {
+                    wire.request(sample, deliveryCount: 1, wallTime: wall, authorization: $0)
+                } done: {
+                    continuation.resume(returning: $0)
+                }
             }
-            let outcome = SinkOutcome(result.outcome, deadLetterOn: definition.deadLetterOn, wallTime: loop.clock.wallTime)
+            let outcome = SinkOutcome(result.outcome, definition, wallTime: loop.clock.wallTime)
             writeTest(result, outcome, request, to: body)
         } catch {
             body.append("{\"outcome\":\"not_sent\",\"status\":null,\"ms\":0,\"error\":\(jsonText(error.problem)),\"webhook_id\":null,\"body\":null,\"body_truncated\":false}")

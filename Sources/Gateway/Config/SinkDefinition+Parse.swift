@@ -5,7 +5,7 @@ import Webhook
 extension SinkDefinition {
     /// Keys that SINKS.md has and this version has not: refused by name, never ignored.
     static let unsupported = [
-        "batch", "rate_per_s", "order_by", "on_success", "reply_status", "breaker_failures", "http_version", "auth", "tls",
+        "batch", "rate_per_s", "order_by", "breaker_failures",
     ]
 
     /// `node` is the map of the definition's keys.
@@ -37,6 +37,10 @@ extension SinkDefinition {
             node.isNull ? .none : .stream(try redisName(node))
         }
         reader.read("dead_letter_on", into: &sink.deadLetterOn, statuses)
+        reader.read("on_success", into: &sink.onSuccess) { (node) throws(ConfigProblem) in try node.choice() }
+        reader.read("reply_status", into: &sink.honoursReplies) { (node) throws(ConfigProblem) in try node.boolean() }
+        reader.read("http_version", into: &sink.httpVersion) { (node) throws(ConfigProblem) in try node.choice() }
+        sink.readAccess(reader, by: author)
         reader.read("secrets", into: &sink.secrets) { (node) throws(ConfigProblem) in try secretList(node, by: author) }
         reader.read("allow_networks", into: &sink.allowNetworks) { (node) throws(ConfigProblem) in try networks(node, by: author) }
         sink.isGuarded = !author.isOperator || !sink.allowNetworks.isEmpty
@@ -50,6 +54,7 @@ extension SinkDefinition {
 
     private func checkTogether(_ reader: ConfigMapReader) {
         checkFormat(reader)
+        checkAccess(reader)
         if lease <= timeout + connectTimeout {
             reader.object(
                 "lease_ms", "must be above timeout_ms + connect_timeout_ms, or two replicas would deliver the same message")
@@ -116,7 +121,7 @@ extension SinkDefinition {
         }
     }
 
-    private static func webURL(_ node: ConfigNode) throws(ConfigProblem) -> String {
+    static func webURL(_ node: ConfigNode) throws(ConfigProblem) -> String {
         let url = try node.text("a URL")
         let lowered = url.lowercased()
         guard let scheme = ["http://", "https://"].first(where: { lowered.hasPrefix($0) }) else {
@@ -186,22 +191,31 @@ extension SinkDefinition {
         var secrets: [Secret] = []
         for node in try node.list() {
             let text = try node.text("a secret")
-            switch (text.prefix(4), text.prefix(5), author.isOperator) {
-            case ("env:", _, true): secrets.append(.environment(String(text.dropFirst(4))))
-            case (_, "file:", true): secrets.append(.file(String(text.dropFirst(5))))
-            case (_, "file:", false) where author.secretsDirectory != nil:
-                secrets.append(.file(try secretFile(node, String(text.dropFirst(5)), below: author.secretsDirectory!)))
-            case ("env:", _, false), (_, "file:", false):
-                throw node.problem("env: and file: belong in the gateway's own configuration")
-            default:
-                guard text != mask else { throw node.problem(maskRule) }
-                guard isStandardSecret(text) else {
-                    throw node.problem("expected whsec_ and the base64 of 24 to 64 bytes, or env:NAME, or file:PATH")
-                }
-                secrets.append(.literal(text))
+            if let place = try secretPlace(node, text, by: author) {
+                secrets.append(place)
+                continue
             }
+            guard isStandardSecret(text) else {
+                throw node.problem("expected whsec_ and the base64 of 24 to 64 bytes, or env:NAME, or file:PATH")
+            }
+            secrets.append(.literal(text))
         }
         return secrets
+    }
+
+    /// Where a secret is, when its text says so; nil: the text is the secret.
+    static func secretPlace(_ node: ConfigNode, _ text: String, by author: Author) throws(ConfigProblem) -> Secret? {
+        switch (text.prefix(4), text.prefix(5), author.isOperator) {
+        case ("env:", _, true): return .environment(String(text.dropFirst(4)))
+        case (_, "file:", true): return .file(String(text.dropFirst(5)))
+        case (_, "file:", false) where author.secretsDirectory != nil:
+            return .file(try secretFile(node, String(text.dropFirst(5)), below: author.secretsDirectory!))
+        case ("env:", _, false), (_, "file:", false):
+            throw node.problem("env: and file: belong in the gateway's own configuration")
+        default:
+            guard text != mask else { throw node.problem(maskRule) }
+            return nil
+        }
     }
 
     /// A caller's file: where it lies is judged by its path alone, since the directory's links are the operator's.

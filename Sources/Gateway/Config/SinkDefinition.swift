@@ -40,6 +40,17 @@ struct SinkDefinition: Sendable, Equatable {
         case raw(field: String)
     }
 
+    /// What becomes of a message that was delivered.
+    enum OnSuccess: String, Sendable, CaseIterable {
+        case ack
+        /// Acknowledged and deleted.
+        case delete
+        /// Deleted as soon as every group has acknowledged it.
+        case deleteWhenAcked = "delete_when_acked"
+    }
+
+    enum HTTPVersion: String, Sendable, CaseIterable { case one = "1.1", two = "2" }
+
     struct Header: Sendable, Equatable {
         var name: String
         var value: String
@@ -88,6 +99,12 @@ struct SinkDefinition: Sendable, Equatable {
     var retry = Retry()
     var deadLetter = DeadLetter.stream("{stream}:dlq")
     var deadLetterOn = [400, 413, 415, 422]
+    var onSuccess = OnSuccess.ack
+    /// A 2xx may say in its body that it is none (`reply_status`).
+    var honoursReplies = false
+    var httpVersion = HTTPVersion.one
+    var auth: SinkAuth?
+    var tls = SinkTLS()
     /// Newest first; all of them sign.
     var secrets: [Secret] = []
     /// CIDRs that may be reached although they are private.

@@ -28,6 +28,8 @@ final class Sink: Flushable {
     let host: SinkHost
     let log: Logger
     let journal = SinkJournal()
+    /// Nil: every request has the same, or none.
+    let authorization: SinkAuthorization?
     var state: SinkState
     private(set) var streams: [SinkStream] = []
     private var work: [Work] = []
@@ -49,9 +51,10 @@ final class Sink: Flushable {
         state = SinkState(definition, seed: seed)
         drainedBell = SinkBell(host.loop)
         let means = try SinkMeans(definition)
+        authorization = SinkAuthorization(definition, means, host.loop, host.outbound, log)
         streams = definition.streams.enumerated().map { index, name in
             SinkStream(
-                index, name, definition, host.loop, SinkWire(definition, stream: name, secrets: means.secrets, target: means.target))
+                index, name, definition, host.loop, SinkWire(definition, stream: name, means: means))
         }
     }
 

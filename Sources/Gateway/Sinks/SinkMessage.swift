@@ -40,4 +40,6 @@ enum DeadLetterReason: String, Sendable, CaseIterable {
     case unreadable
     case trimmed
     case expired
+    /// The receiver said that it does not want it.
+    case dropped
 }

@@ -35,8 +35,8 @@ final class SinkWire {
     private let templates: [(name: String, pieces: [Piece])]
     private let passesTrace: Bool
 
-    init(_ definition: SinkDefinition, stream: String, secrets: [WebhookSecret], target: TargetGuard?) {
-        self.secrets = secrets
+    init(_ definition: SinkDefinition, stream: String, means: SinkMeans) {
+        secrets = means.secrets
         format = definition.format
         source = SinkWire.source(of: stream)
         let buffer = ByteBuffer(capacity: 256)
@@ -61,9 +61,11 @@ final class SinkWire {
         passesTrace = !names.contains("traceparent")
         if !names.contains("content-type"), let type = definition.contentTypeHeader { fixed.append(("Content-Type", type)) }
         if !names.contains("user-agent") { fixed.append(("User-Agent", SinkWire.userAgent)) }
+        if let authorization = means.authorization, !definition.authorizationMayChange { fixed.append(("Authorization", authorization)) }
         endpoint = WebhookEndpoint(
             url: definition.url, method: WebhookRequest.Method(definition.method), headers: fixed,
-            timeout: definition.timeout, connectTimeout: definition.connectTimeout, guard: target)
+            timeout: definition.timeout, connectTimeout: definition.connectTimeout, guard: means.target,
+            http2: definition.httpVersion == .two, tls: means.tls)
     }
 
     // MARK: A message
@@ -146,7 +148,8 @@ final class SinkWire {
 
     // MARK: An attempt
 
-    func request(_ message: SinkMessage, deliveryCount: Int, wallTime: Duration) -> WebhookRequest {
+    /// - Parameter authorization: the value of the header, where it is none of the endpoint's.
+    func request(_ message: SinkMessage, deliveryCount: Int, wallTime: Duration, authorization: String? = nil) -> WebhookRequest {
         let body = message.body ?? body(message, deliveryCount)
         let timestamp = Int(wallTime.components.seconds)
         var fields = message.headers
@@ -162,6 +165,7 @@ final class SinkWire {
                 id: String(decoding: id, as: UTF8.self), timestamp: timestamp, body: body, secrets: secrets)
             Array(signature.utf8).withUnsafeBytes { fields.append(own: "webhook-signature", $0) }
         }
+        if let authorization { fields.append("Authorization", authorization) }
         return WebhookRequest(to: endpoint, fields: fields, body: body)
     }
 
