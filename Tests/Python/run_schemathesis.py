@@ -3,9 +3,11 @@
 import os
 import pathlib
 import sys
+import tempfile
 
-folder = pathlib.Path(__file__).parent
+folder = pathlib.Path(__file__).resolve().parent
 document, url, seed = sys.argv[1:]
+os.chdir(tempfile.gettempdir())  # It keeps a cache where it stands.
 os.environ["SCHEMATHESIS_HOOKS"] = "schemathesis_hooks"
 os.environ["PYTHONPATH"] = str(folder)
 os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
