@@ -57,7 +57,7 @@ struct ConfigSinkTests {
 
     @Test(arguments: [
         ("ulr: x", "f:3: ulr: unknown key \"ulr\"; did you mean \"url\"?"), ("retry: {base: 5}", "unknown key \"base\"; did you mean"),
-        ("batch: {max_messages: 5}", "f:3: batch: not supported by this version"), ("tls: {}", "tls: not supported by this version"),
+        ("batch: {max_messages: 5}", "f:3: batch: not supported by this version"), ("rate_per_s: 5", "rate_per_s: not supported by this version"),
         ("order_by: none", "order_by: not supported by this version"), ("format: cloudevent", "did you mean \"cloudevents\"?"),
         ("method: GET", "expected one of POST, PUT, PATCH"), ("lease_ms: 20000", "f:3: lease_ms: must be above timeout_ms + connect_timeout_ms"),
         ("timeout_ms: 60000", "must be above timeout_ms + connect_timeout_ms"), ("max_held: 5", "max_held: must be at least concurrency (16)"),

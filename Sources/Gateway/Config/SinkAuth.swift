@@ -63,7 +63,7 @@ extension SinkDefinition {
             auth = read
             reader.report(keys.problems)
         }
-        if let node = reader.take("tls"), !node.isNull {
+        if let node = reader.take("tls") {
             let keys = ConfigMapReader(node)
             tls.read(keys, by: author)
             reader.report(keys.problems)
@@ -111,14 +111,14 @@ extension SinkAuth {
     fileprivate var tokenURL: String? { if case .oauth2(let oauth) = scheme { oauth.tokenURL } else { nil } }
 
     fileprivate mutating func read(_ keys: ConfigMapReader, _ node: ConfigNode, by author: SinkDefinition.Author) {
-        let given = ["basic", "bearer", "oauth2"].filter { keys.take($0)?.isNull == false }
+        let given = ["basic", "bearer", "oauth2"].filter { keys.take($0) != nil }
         if let last = given.dropFirst().last { keys.object(last, "one of basic, bearer and oauth2; \(given[0]) is there already") }
-        if let node = keys.take("basic"), !node.isNull { readBasic(keys, ConfigMapReader(node), by: author) }
+        if let node = keys.take("basic") { readBasic(keys, ConfigMapReader(node), by: author) }
         keys.read("bearer", into: &scheme) { (node) throws(ConfigProblem) in
-            node.isNull ? scheme : .bearer(try SinkDefinition.credential(node, by: author))
+            .bearer(try SinkDefinition.credential(node, by: author))
         }
-        if let node = keys.take("oauth2"), !node.isNull { readOAuth2(keys, ConfigMapReader(node), by: author) }
-        if let node = keys.take("mtls"), !node.isNull {
+        if let node = keys.take("oauth2") { readOAuth2(keys, ConfigMapReader(node), by: author) }
+        if let node = keys.take("mtls") {
             if author.isOperator { readCertificate(keys, ConfigMapReader(node), by: author) } else { keys.report([node.problem(SinkDefinition.operatorRule)]) }
         }
         keys.finish()
