@@ -13,14 +13,19 @@ struct ReplyReader {
     private(set) var isHeadTooLarge = false
     private(set) var isBodyTooLarge = false
     private var headBytes = 0
+    private var keptLimit: Int
 
     /// What is kept of a `Retry-After`: a date has 29 bytes.
     private static let retryAfterLimit = 64
 
-    init(limits: WebhookLimits = WebhookLimits()) { self.limits = limits }
+    init(limits: WebhookLimits = WebhookLimits()) {
+        self.limits = limits
+        keptLimit = limits.keptBodyBytes
+    }
 
-    /// Ready for the next reply.
-    mutating func reset() {
+    /// Ready for the next reply, of whose body so many bytes are kept; nil: as the limits have it.
+    mutating func reset(keeping bytes: Int? = nil) {
+        keptLimit = bytes ?? limits.keptBodyBytes
         status = 0
         headIsWhole = false
         retryAfter = nil
@@ -56,7 +61,7 @@ struct ReplyReader {
     /// False: there is more than we read.
     mutating func body(_ bytes: UnsafeRawBufferPointer) -> Bool {
         bodyBytes += bytes.count
-        let room = limits.keptBodyBytes - kept.count
+        let room = keptLimit - kept.count
         if room > 0 { kept.append(contentsOf: bytes.prefix(room)) }
         isBodyTooLarge = bodyBytes > limits.maxBodyBytes
         return !isBodyTooLarge

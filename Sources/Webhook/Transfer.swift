@@ -115,7 +115,7 @@ final class Transfer {
     /// Takes a request on. The sentence says why it cannot be sent.
     func prepare(_ request: WebhookRequest) -> String? {
         if let problem = request.endpoint.problem ?? request.fields.problem { return problem }
-        reply.reset()
+        reply.reset(keeping: request.endpoint.keptBodyBytes)
         refusal = nil
         opened = 0
         openError = 0

@@ -20,6 +20,8 @@ public final class WebhookEndpoint: Sendable {
     /// read the body then fail: HTTP/1.1 is the default.
     public let http2: Bool
     public let tls: WebhookTLS
+    /// Of a reply's body, what is kept; nil: as the client's limits have it.
+    public let keptBodyBytes: Int?
     /// A sentence: why nothing can be sent there; nil: it can.
     let problem: String?
     private let parts: Parts
@@ -40,7 +42,8 @@ public final class WebhookEndpoint: Sendable {
     public init(
         url: String, method: WebhookRequest.Method = .post, headers: [(String, String)] = [],
         timeout: Duration = .seconds(15), connectTimeout: Duration = .seconds(5),
-        guard target: TargetGuard? = nil, http2: Bool = false, tls: WebhookTLS = WebhookTLS()
+        guard target: TargetGuard? = nil, http2: Bool = false, tls: WebhookTLS = WebhookTLS(),
+        keptBodyBytes: Int? = nil
     ) {
         self.url = url
         self.method = method
@@ -50,6 +53,7 @@ public final class WebhookEndpoint: Sendable {
         self.target = target
         self.http2 = http2
         self.tls = tls
+        self.keptBodyBytes = keptBodyBytes
         let parts = Parts()
         problem = RequestRules.problem(url: url, headers: headers) ?? WebhookEndpoint.fill(parts, url, headers)
         self.parts = parts
@@ -65,6 +69,7 @@ public final class WebhookEndpoint: Sendable {
         target = nil
         http2 = false
         tls = WebhookTLS()
+        keptBodyBytes = nil
         parts = Parts()
         problem = WebhookEndpoint.fill(parts, url, [])
     }

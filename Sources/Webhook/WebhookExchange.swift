@@ -48,6 +48,12 @@ public struct WebhookResult: Sendable {
     public var duration: Duration
     /// False when a kept connection was used again.
     public var newConnection: Bool
+
+    public init(outcome: Outcome, duration: Duration = .zero, newConnection: Bool = false) {
+        self.outcome = outcome
+        self.duration = duration
+        self.newConnection = newConnection
+    }
 }
 
 /// A whole head was received, and the body to its end, or up to where we give up on it.
@@ -55,7 +61,7 @@ public struct WebhookAnswer: Sendable, Equatable {
     public var status: Int
     /// The text of `Retry-After`, as sent.
     public var retryAfter: String?
-    /// The first bytes of the body: `WebhookLimits.keptBodyBytes` of them at most.
+    /// The first bytes of the body: `WebhookLimits.keptBodyBytes` of them at most, or the endpoint's own number.
     public var body: [UInt8]
     /// The body went on after `body`.
     public var bodyTruncated: Bool
@@ -79,13 +85,15 @@ public enum WebhookFailure: Sendable, Equatable {
     /// This process or machine is out of file descriptors, sockets or threads: our fault.
     case noDescriptors
     case outOfMemory
+    /// What the request needs to be let in could not be had: its caller's word.
+    case noCredential
     /// `WebhookClient.close()` while it was under way.
     case cancelled
 
     /// True when the receiver has no part in it: no attempt is spent.
     public var isOurs: Bool {
         switch self {
-        case .resolverDown, .noDescriptors, .outOfMemory, .cancelled: true
+        case .resolverDown, .noDescriptors, .outOfMemory, .noCredential, .cancelled: true
         case .refusedTarget, .malformedRequest, .hostNotFound, .connect, .timeout, .tls, .brokenReply: false
         }
     }

@@ -15,6 +15,9 @@ public struct WebhookFields: Sendable, Equatable {
 
     public init() {}
 
+    /// What they take on the wire, about.
+    public var byteCount: Int { lines.count }
+
     /// Bytes to come, so that they need one allocation.
     public mutating func reserve(_ bytes: Int) { lines.reserveCapacity(bytes) }
 

@@ -57,8 +57,8 @@ struct ConfigSinkTests {
 
     @Test(arguments: [
         ("ulr: x", "f:3: ulr: unknown key \"ulr\"; did you mean \"url\"?"), ("retry: {base: 5}", "unknown key \"base\"; did you mean"),
-        ("batch: {max_messages: 5}", "f:3: batch: not supported by this version"), ("tls: {}", "tls: not supported by this version"),
-        ("order_by: none", "order_by: not supported by this version"), ("format: cloudevents", "format: expected json"),
+        ("batch: {max_messages: 5}", "f:3: batch: not supported by this version"), ("rate_per_s: 5", "rate_per_s: not supported by this version"),
+        ("order_by: none", "order_by: not supported by this version"), ("format: cloudevent", "did you mean \"cloudevents\"?"),
         ("method: GET", "expected one of POST, PUT, PATCH"), ("lease_ms: 20000", "f:3: lease_ms: must be above timeout_ms + connect_timeout_ms"),
         ("timeout_ms: 60000", "must be above timeout_ms + connect_timeout_ms"), ("max_held: 5", "max_held: must be at least concurrency (16)"),
         ("headers: {Host: x}", "headers.Host: this header is set by the sink itself"),
@@ -76,6 +76,36 @@ struct ConfigSinkTests {
         let text = refusal(least + yaml)
         #expect(text.contains(words), "\(text)")
         #expect(!text.contains("hush") && !text.contains("aHVzaA"))
+    }
+
+    @Test func `a format is one of four, and a raw one has a content type`() throws {
+        #expect(try sink(least).format == .json && sink(least).contentType == nil)
+        #expect(try sink(least + "format: cloudevents").format == .cloudEvents)
+        #expect(try sink(least + "format: cloudevents-binary").format == .cloudEventsBinary)
+        let raw = try sink(least + "format: \"raw:a:b\"")
+        #expect(raw.format == .raw(field: "a:b") && raw.contentType == "application/octet-stream")
+        #expect(try sink(least + "format: raw:x\ncontent_type: text/plain; charset=utf-8").contentType == "text/plain; charset=utf-8")
+        #expect(try sink(least + "headers: {Content-Type: text/x}").headers.count == 1)
+    }
+
+    @Test(arguments: [
+        ("format: cloudevent", "format: expected one of json, cloudevents, cloudevents-binary, raw:FIELD, found \"cloudevent\"; did you mean \"cloudevents\"?"),
+        ("format: \"raw:\"", "format: expected one of"), ("format: raw", "expected one of"), ("format: [json]", "found a list"), ("format: xml", "found \"xml\""),
+        ("content_type: text/plain", "content_type: goes with format: raw:FIELD"), ("format: cloudevents\ncontent_type: text/plain", "goes with format: raw:FIELD"),
+        ("format: raw:x\ncontent_type: plain", "expected a media type"), ("format: raw:x\ncontent_type: text/", "expected a media type"),
+        ("format: raw:x\ncontent_type: \"text/plain\\r\\nX: y\"", "expected a media type"), ("format: raw:x\ncontent_type: 5", "expected a media type"),
+        ("format: raw:x\ncontent_typ: text/plain", "did you mean \"content_type\"?"),
+        ("format: raw:x\nheaders: {Content-Type: text/x}", "headers: Content-Type is set by format: raw:x; write content_type"),
+        ("format: cloudevents\nheaders: {content-type: text/x}", "Content-Type is set by format: cloudevents"),
+        ("format: cloudevents-binary\nheaders: {CE-Foo: x}", "CE-Foo is set by format: cloudevents-binary"),
+        ("headers: {Expect: x}", "set by the sink itself"), ("headers: {Sluice-Delivery-Count: x}", "set by the sink itself"),
+        ("headers: {X: \"{streem}\"}", "headers.X: {streem} is no template; did you mean \"{stream}\"?"),
+        ("headers: {X: \"{ID}\"}", "did you mean \"{id}\"?"), ("headers: {X: \"{filed:a}\"}", "did you mean \"{field:NAME}\"?"),
+        ("headers: {X: \"{field:}\"}", "{field:} needs a field's name"), ("headers: {X: \"{field}\"}", "{field} needs a field's name"),
+    ])
+    func `a wrong format or template is refused, saying what would be right`(yaml: String, words: String) {
+        let text = refusal(least + yaml)
+        #expect(text.contains(words), "\(text)")
     }
 
     @Test(arguments: [
@@ -159,7 +189,7 @@ struct ConfigSinkTests {
     }
 
     @Test func `the effective definition reads back as itself and shows no secret`() throws {
-        let yaml = least + "start: earliest\ndead_letter: \"x:{stream}\"\nretry: {max_age_ms: 7000}\nallow_networks: [\"fd00::/8\"]"
+        let yaml = least + "start: earliest\ndead_letter: \"x:{stream}\"\nretry: {max_age_ms: 7000}\nformat: \"raw:a b\"\ncontent_type: text/plain\nallow_networks: [\"fd00::/8\"]"
         let one = try sink(yaml)
         let lines = one.yamlLines.dropFirst().map { $0.dropFirst(4) }.joined(separator: "\n")
         #expect(try sink(lines) == one)

@@ -51,7 +51,7 @@ extension API {
 }
 
 /// What an event's attributes must be, in every mode.
-private struct EventAttributes {
+struct EventAttributes {
     /// CloudEvents 1.0.2, "Required attributes".
     private static let required: [StaticString] = ["specversion", "id", "source", "type"]
     /// "Optional attributes": none of them may be empty.
@@ -280,7 +280,7 @@ extension Request {
 
 extension UnsafeRawBufferPointer {
     /// `application/json`, `text/json`, `…+json` (RFC 6839 §3.1).
-    fileprivate var isJSONType: Bool {
+    var isJSONType: Bool {
         if equalsIgnoringCase("application/json") || equalsIgnoringCase("text/json") { return true }
         return count > 5 && UnsafeRawBufferPointer(rebasing: self[(count - 5)...]).equalsIgnoringCase("+json")
     }

@@ -49,13 +49,20 @@ extension API {
         var definition = definition
         definition.timeout = min(definition.timeout, limits.sinkTestTime)
         let means = try SinkMeans(definition)
-        let wire = SinkWire(definition, stream: definition.streams[0], secrets: means.secrets, target: means.target)
+        let wire = SinkWire(definition, stream: definition.streams[0], means: means)
         let wall = loop.clock.wallTime
-        let request = wire.request(wire.sample(StreamID(UInt64(wall.milliseconds), 0)), deliveryCount: 1, wallTime: wall)
+        let sample = wire.sample(StreamID(UInt64(wall.milliseconds), 0))
+        let request = wire.request(sample, deliveryCount: 1, wallTime: wall)
+        let authorization = SinkAuthorization(definition, means, loop, outbound, sinks.log)
         let result: WebhookResult = await withUnsafeContinuation { continuation in
-            outbound.send(request) { continuation.resume(returning: $0) }
+            guard let authorization else { return outbound.send(request) { continuation.resume(returning: $0) } }
+            authorization.post {
+                wire.request(sample, deliveryCount: 1, wallTime: wall, authorization: $0)
+            } done: {
+                continuation.resume(returning: $0)
+            }
         }
-        let outcome = SinkOutcome(result.outcome, deadLetterOn: definition.deadLetterOn, wallTime: loop.clock.wallTime)
+        let outcome = SinkOutcome(result.outcome, definition, wallTime: loop.clock.wallTime)
         return (result, outcome, request.fields.all.first { $0.0 == "webhook-id" }?.1 ?? "")
     }
 

@@ -206,7 +206,7 @@ extension SinkDefinition {
         let node: ConfigNode
         do { node = try ConfigNode.parse(json: bytes, source: "request body") } catch { throw Problem(error) }
         do { self = try .parse(name: name, node, by: .caller(config)) } catch { throw Problem(body: error) }
-        do { _ = try SinkMeans(self) } catch { throw .body(error.problem, at: "/secrets") }
+        do { _ = try SinkMeans(self) } catch { throw .body(error.problem, at: "/\(error.key)") }
     }
 
     /// What it reads, and where its dead letters go.

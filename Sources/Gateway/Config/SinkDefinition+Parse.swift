@@ -5,8 +5,7 @@ import Webhook
 extension SinkDefinition {
     /// Keys that SINKS.md has and this version has not: refused by name, never ignored.
     static let unsupported = [
-        "batch", "rate_per_s", "order_by", "on_success", "reply_status", "breaker_failures", "http_version", "auth", "tls",
-        "content_type",
+        "batch", "rate_per_s", "order_by", "breaker_failures",
     ]
 
     /// `node` is the map of the definition's keys.
@@ -20,7 +19,8 @@ extension SinkDefinition {
         reader.require("url", into: &sink.url, webURL)
         reader.read("method", into: &sink.method) { (node) throws(ConfigProblem) in try node.choice() }
         reader.read("headers", into: &sink.headers, headerList)
-        reader.read("format", into: &sink.format) { (node) throws(ConfigProblem) in try node.choice() }
+        reader.read("format", into: &sink.format, format)
+        reader.read("content_type", into: &sink.contentType, mediaType)
         reader.read("concurrency", into: &sink.concurrency) { (node) throws(ConfigProblem) in try node.integer(in: 1...1000) }
         reader.read("max_held", into: &sink.maxHeld) { (node) throws(ConfigProblem) in try node.integer(in: 1...100_000) }
         reader.read("timeout_ms", into: &sink.timeout) { (node) throws(ConfigProblem) in try node.duration(in: 1...3_600_000) }
@@ -37,9 +37,14 @@ extension SinkDefinition {
             node.isNull ? .none : .stream(try redisName(node))
         }
         reader.read("dead_letter_on", into: &sink.deadLetterOn, statuses)
+        reader.read("on_success", into: &sink.onSuccess) { (node) throws(ConfigProblem) in try node.choice() }
+        reader.read("reply_status", into: &sink.honoursReplies) { (node) throws(ConfigProblem) in try node.boolean() }
+        reader.read("http_version", into: &sink.httpVersion) { (node) throws(ConfigProblem) in try node.choice() }
+        sink.readAccess(reader, by: author)
         reader.read("secrets", into: &sink.secrets) { (node) throws(ConfigProblem) in try secretList(node, by: author) }
         reader.read("allow_networks", into: &sink.allowNetworks) { (node) throws(ConfigProblem) in try networks(node, by: author) }
         sink.isGuarded = !author.isOperator || !sink.allowNetworks.isEmpty
+        if case .raw = sink.format, sink.contentType == nil { sink.contentType = "application/octet-stream" }
         reader.refuse(unsupported, "not supported by this version")
         sink.checkTogether(reader)
         reader.finish()
@@ -48,6 +53,8 @@ extension SinkDefinition {
     }
 
     private func checkTogether(_ reader: ConfigMapReader) {
+        checkFormat(reader)
+        checkAccess(reader)
         if lease <= timeout + connectTimeout {
             reader.object(
                 "lease_ms", "must be above timeout_ms + connect_timeout_ms, or two replicas would deliver the same message")
@@ -114,7 +121,7 @@ extension SinkDefinition {
         }
     }
 
-    private static func webURL(_ node: ConfigNode) throws(ConfigProblem) -> String {
+    static func webURL(_ node: ConfigNode) throws(ConfigProblem) -> String {
         let url = try node.text("a URL")
         let lowered = url.lowercased()
         guard let scheme = ["http://", "https://"].first(where: { lowered.hasPrefix($0) }) else {
@@ -136,8 +143,7 @@ extension SinkDefinition {
         for member in try node.members() {
             let name = member.name.lowercased()
             guard !name.isEmpty, name.utf8.allSatisfy(isTokenByte) else { throw member.value.problem("not a header's name") }
-            let isReserved = ["host", "content-length", "transfer-encoding", "connection"].contains(name)
-            guard !isReserved, !name.hasPrefix("webhook-") else {
+            guard !isReservedHeader(name) else {
                 throw member.value.problem("this header is set by the sink itself")
             }
             guard !headers.contains(where: { $0.name.lowercased() == name }) else { throw member.value.problem("given twice") }
@@ -146,14 +152,10 @@ extension SinkDefinition {
             guard value.utf8.allSatisfy({ $0 == 0x09 || $0 >= 0x20 && $0 != 0x7F }) else {
                 throw member.value.problem("a header's value has no line breaks and no control characters")  // RFC 9110 §5.5
             }
+            if let problem = templateProblem(value) { throw member.value.problem(problem) }
             headers.append(Header(name: member.name, value: value))
         }
         return headers
-    }
-
-    /// RFC 9110 §5.6.2.
-    private static func isTokenByte(_ byte: UInt8) -> Bool {
-        (byte | 0x20 >= 0x61 && byte | 0x20 <= 0x7A) || (byte >= 0x30 && byte <= 0x39) || "!#$%&'*+-.^_`|~".utf8.contains(byte)
     }
 
     private static func statuses(_ node: ConfigNode) throws(ConfigProblem) -> [Int] {
@@ -189,22 +191,31 @@ extension SinkDefinition {
         var secrets: [Secret] = []
         for node in try node.list() {
             let text = try node.text("a secret")
-            switch (text.prefix(4), text.prefix(5), author.isOperator) {
-            case ("env:", _, true): secrets.append(.environment(String(text.dropFirst(4))))
-            case (_, "file:", true): secrets.append(.file(String(text.dropFirst(5))))
-            case (_, "file:", false) where author.secretsDirectory != nil:
-                secrets.append(.file(try secretFile(node, String(text.dropFirst(5)), below: author.secretsDirectory!)))
-            case ("env:", _, false), (_, "file:", false):
-                throw node.problem("env: and file: belong in the gateway's own configuration")
-            default:
-                guard text != mask else { throw node.problem(maskRule) }
-                guard isStandardSecret(text) else {
-                    throw node.problem("expected whsec_ and the base64 of 24 to 64 bytes, or env:NAME, or file:PATH")
-                }
-                secrets.append(.literal(text))
+            if let place = try secretPlace(node, text, by: author) {
+                secrets.append(place)
+                continue
             }
+            guard isStandardSecret(text) else {
+                throw node.problem("expected whsec_ and the base64 of 24 to 64 bytes, or env:NAME, or file:PATH")
+            }
+            secrets.append(.literal(text))
         }
         return secrets
+    }
+
+    /// Where a secret is, when its text says so; nil: the text is the secret.
+    static func secretPlace(_ node: ConfigNode, _ text: String, by author: Author) throws(ConfigProblem) -> Secret? {
+        switch (text.prefix(4), text.prefix(5), author.isOperator) {
+        case ("env:", _, true): return .environment(String(text.dropFirst(4)))
+        case (_, "file:", true): return .file(String(text.dropFirst(5)))
+        case (_, "file:", false) where author.secretsDirectory != nil:
+            return .file(try secretFile(node, String(text.dropFirst(5)), below: author.secretsDirectory!))
+        case ("env:", _, false), (_, "file:", false):
+            throw node.problem("env: and file: belong in the gateway's own configuration")
+        default:
+            guard text != mask else { throw node.problem(maskRule) }
+            return nil
+        }
     }
 
     /// A caller's file: where it lies is judged by its path alone, since the directory's links are the operator's.

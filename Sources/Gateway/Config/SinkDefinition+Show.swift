@@ -16,9 +16,10 @@ extension SinkDefinition {
 
     /// `  name: {…}` in lines, to stand below `sinks:`.
     var yamlLines: [String] {
-        let shown = members(false).filter { !["headers", "secrets"].contains($0.key) }
+        let shown = members(false).filter { !["headers", "secrets", "auth"].contains($0.key) }
         var lines = shown.map { "\($0.key): \($0.json)" }
         if !headers.isEmpty { lines.append("# headers, values not shown: \(headers.map { printable($0.name) }.joined(separator: ", "))") }
+        if auth != nil { lines.append("# auth, not shown") }
         if !secrets.isEmpty { lines.append("# secrets, not shown: \(secrets.count)") }
         return ["  \(name):"] + lines.map { "    " + $0 }
     }
@@ -29,10 +30,12 @@ extension SinkDefinition {
             ("streams", list(streams.map(text))), ("group", text(group)), ("start", text(start.text)), ("url", text(url)),
             ("method", text(method.rawValue)),
             ("headers", object(headers.map { ($0.name, text(showsSecrets ? $0.value : SinkDefinition.mask)) })),
-            ("format", text(format.rawValue)), ("concurrency", "\(concurrency)"), ("max_held", "\(maxHeld)"),
+            ("format", text(format.rawValue)), ("content_type", contentType.map(text) ?? "null"), ("concurrency", "\(concurrency)"), ("max_held", "\(maxHeld)"),
             ("timeout_ms", "\(timeout.wholeMilliseconds)"), ("connect_timeout_ms", "\(connectTimeout.wholeMilliseconds)"),
             ("retry", retry.json), ("dead_letter", deadLetter.text.map(text) ?? "null"),
             ("dead_letter_on", list(deadLetterOn.map { "\($0)" })), ("lease_ms", "\(lease.wholeMilliseconds)"),
+            ("on_success", text(onSuccess.rawValue)), ("reply_status", "\(honoursReplies)"), ("http_version", text(httpVersion.rawValue)),
+            ("auth", auth?.json(showsSecrets: showsSecrets) ?? "null"), ("tls", tls.json),
             ("secrets", list(secrets.map { text(showsSecrets ? $0.text : SinkDefinition.mask) })),
             ("allow_networks", list(allowNetworks.map(text))),
         ]
@@ -81,7 +84,7 @@ extension SinkDefinition.DeadLetter {
 
 extension SinkDefinition.Secret {
     /// As it is written.
-    fileprivate var text: String {
+    var text: String {
         switch self {
         case .literal(let text): text
         case .environment(let name): "env:\(name)"

@@ -30,7 +30,26 @@ struct SinkDefinition: Sendable, Equatable {
     }
 
     enum Method: String, Sendable, CaseIterable { case post = "POST", put = "PUT", patch = "PATCH" }
-    enum Format: String, Sendable, CaseIterable { case json }
+
+    /// What a request's body is.
+    enum Format: Sendable, Equatable {
+        case json
+        /// CloudEvents 1.0: the whole event in the body, or its attributes in headers and its data in the body.
+        case cloudEvents, cloudEventsBinary
+        /// The value of this field.
+        case raw(field: String)
+    }
+
+    /// What becomes of a message that was delivered.
+    enum OnSuccess: String, Sendable, CaseIterable {
+        case ack
+        /// Acknowledged and deleted.
+        case delete
+        /// Deleted as soon as every group has acknowledged it.
+        case deleteWhenAcked = "delete_when_acked"
+    }
+
+    enum HTTPVersion: String, Sendable, CaseIterable { case one = "1.1", two = "2" }
 
     struct Header: Sendable, Equatable {
         var name: String
@@ -70,6 +89,8 @@ struct SinkDefinition: Sendable, Equatable {
     var method = Method.post
     var headers: [Header] = []
     var format = Format.json
+    /// Of `raw`'s body; nil with every other format.
+    var contentType: String?
     var concurrency = 16
     var maxHeld = 1000
     var timeout: Duration = .milliseconds(15_000)
@@ -78,6 +99,12 @@ struct SinkDefinition: Sendable, Equatable {
     var retry = Retry()
     var deadLetter = DeadLetter.stream("{stream}:dlq")
     var deadLetterOn = [400, 413, 415, 422]
+    var onSuccess = OnSuccess.ack
+    /// A 2xx may say in its body that it is none (`reply_status`).
+    var honoursReplies = false
+    var httpVersion = HTTPVersion.one
+    var auth: SinkAuth?
+    var tls = SinkTLS()
     /// Newest first; all of them sign.
     var secrets: [Secret] = []
     /// CIDRs that may be reached although they are private.

@@ -9,20 +9,31 @@ extension Sink {
     // MARK: An attempt
 
     func attempt(_ key: SinkState.Key, _ message: SinkMessage, deliveryCount: Int) {
-        let stream = streams[key.stream]
-        let request = stream.wire.request(message, deliveryCount: deliveryCount, wallTime: state.moment.wall)
-        host.outbound.send(request) { [weak self] result in
-            guard let self else { return }
+        let wire = streams[key.stream].wire
+        guard let authorization else {
+            let request = wire.request(message, deliveryCount: deliveryCount, wallTime: state.moment.wall)
+            return host.outbound.send(request) { [weak self] result in self?.ended(key, deliveryCount, result) }
+        }
+        authorization.post { [weak self] credential in
+            // It was waited for: the message may have been handed back meanwhile.
+            guard let self, state.held[key]?.phase == .inFlight else { return nil }
             let wall = host.loop.clock.wallTime
-            let outcome = SinkOutcome(result.outcome, deadLetterOn: definition.deadLetterOn, wallTime: wall)
-            journal.ended(key, deliveryCount, result, outcome, wall: wall)
-            tell(outcome, stream, key, deliveryCount)
-            attemptEnded(key, outcome)
+            return wire.request(message, deliveryCount: deliveryCount, wallTime: wall, authorization: credential)
+        } done: { [weak self] result in
+            self?.ended(key, deliveryCount, result)
         }
     }
 
+    private func ended(_ key: SinkState.Key, _ attempt: Int, _ result: WebhookResult) {
+        let wall = host.loop.clock.wallTime
+        let outcome = SinkOutcome(result.outcome, definition, wallTime: wall)
+        journal.ended(key, attempt, result, outcome, wall: wall)
+        tell(outcome, streams[key.stream], key, attempt)
+        attemptEnded(key, outcome)
+    }
+
     private func tell(_ outcome: SinkOutcome, _ stream: SinkStream, _ key: SinkState.Key, _ attempt: Int) {
-        if case .success = outcome {
+        if outcome.isTaken {
             return log.debug("delivered", metadata: stream.metadata(["id": "\(key.id)", "attempt": "\(attempt)"]))
         }
         log.warning(
@@ -63,9 +74,36 @@ extension Sink {
         forget.appendKey(GatewayKeys.due(stream.name, stream.group))
         for entry in entries { forget.append(id: entry.message.id) }
         let ids = entries.map(\.message.id)
-        let results = try await host.store.send(
-            [.xack(stream.name.bytes, group: stream.group.bytes, ids), forget], tracked: false)
-        for result in results { _ = try result.get() }
+        var commands = [forget]
+        if definition.onSuccess == .ack {
+            commands.insert(.xack(stream.name.bytes, group: stream.group.bytes, ids), at: 0)
+        } else {
+            try await delete(ids, stream)
+        }
+        for result in try await host.store.send(commands, tracked: false) { _ = try result.get() }
+    }
+
+    /// Acknowledges and deletes, in one step. Of a message that is not pending any more, by an earlier execution without
+    /// an answer or by somebody else's doing, nothing is left to do.
+    private func delete(_ ids: [StreamID], _ stream: SinkStream) async throws(RedisError) {
+        let references: StreamReferencePolicy = definition.onSuccess == .delete ? .keep : .acknowledged
+        let isNative = host.store.features?.commands.contains("XDELEX") == true
+        var done = 0
+        while done < ids.count {
+            let call = DeleteScript.call(stream.name, ids[done...], references, acknowledging: stream.group, isNative: isNative)
+            do throws(RedisError) {
+                var parts = try await host.store.evaluate(DeleteScript.script, call).elements
+                parts.skip()
+                guard let statuses = parts.takeArray(), statuses.remaining > 0 else {
+                    throw .outcomeUnknown(.write, .protocolError("no statuses"))
+                }
+                done += statuses.remaining
+            } catch {
+                // XACK says nothing of a stream that is gone, and neither is there anything to delete.
+                if case .reply(.err, let line) = error, line.contains("no such key") { return }
+                throw error
+            }
+        }
     }
 
     private func schedule(

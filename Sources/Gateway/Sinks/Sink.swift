@@ -28,6 +28,8 @@ final class Sink: Flushable {
     let host: SinkHost
     let log: Logger
     let journal = SinkJournal()
+    /// Nil: every request has the same, or none.
+    let authorization: SinkAuthorization?
     var state: SinkState
     private(set) var streams: [SinkStream] = []
     private var work: [Work] = []
@@ -49,9 +51,10 @@ final class Sink: Flushable {
         state = SinkState(definition, seed: seed)
         drainedBell = SinkBell(host.loop)
         let means = try SinkMeans(definition)
+        authorization = SinkAuthorization(definition, means, host.loop, host.outbound, log)
         streams = definition.streams.enumerated().map { index, name in
             SinkStream(
-                index, name, definition, host.loop, SinkWire(definition, stream: name, secrets: means.secrets, target: means.target))
+                index, name, definition, host.loop, SinkWire(definition, stream: name, means: means))
         }
     }
 
@@ -222,6 +225,9 @@ final class SinkStream {
 enum SinkLimits {
     /// After the deadline of a drain, for Redis to confirm what was handed back.
     static let drainGrace = Duration.seconds(2)
+    /// Headers that a message brings itself: receivers take 8 to 64 KiB, and libcurl gives up at 1 MiB as if memory were
+    /// out. Beyond, it is unreadable.
+    static let headerBytes = 64 * 1024
     /// The first pause of a reader that Redis has refused, and the longest.
     static let readPause = (least: Duration.milliseconds(100), most: Duration.seconds(5))
     /// Ids in one script that keeps messages alive: about a millisecond of Redis' time.

@@ -40,11 +40,11 @@ struct SinkCounters: Sendable, Equatable {
         case .success: succeeded += 1
         case .throttled: throttled += 1
         case .retry: failed += 1
-        case .final: rejected += 1
+        case .final, .dropped: rejected += 1
         case .gone: gone += 1
         case .ours: ours += 1
         }
-        if case .success = outcome { return }
+        if outcome.isTaken { return }
         lastError = outcome.error
     }
 }

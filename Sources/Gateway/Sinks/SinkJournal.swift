@@ -39,7 +39,7 @@ final class SinkJournal {
     init(_ limits: Limits = Limits()) { self.limits = limits }
 
     func ended(_ key: SinkState.Key, _ number: Int, _ result: WebhookResult, _ outcome: SinkOutcome, wall: Duration) {
-        if case .success = outcome {
+        if outcome.isTaken {
             lastSuccess = wall
             failuresInARow = 0
             if successes.count < limits.sinkSample {
@@ -109,6 +109,7 @@ extension SinkOutcome {
         switch self {
         case .success: "success"
         case .throttled: "throttled"
+        case .dropped: "dropped"
         case .retry: "retry"
         case .final: "final"
         case .gone: "gone"

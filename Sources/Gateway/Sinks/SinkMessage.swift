@@ -11,6 +11,8 @@ struct SinkMessage: Sendable, Equatable {
     let id: StreamID
     /// The value of `fields` as JSON (API.md §1, "A message"), and, where it is base64, `,"encoding":"base64"` behind it.
     let fields: [UInt8]
+    /// What is sent, where it is the same for every attempt.
+    var body: [UInt8]?
     /// The configured headers with their templates filled in, and `traceparent`.
     var headers = WebhookFields()
     /// Why it can't be sent at all; nil: it can.
@@ -38,4 +40,6 @@ enum DeadLetterReason: String, Sendable, CaseIterable {
     case unreadable
     case trimmed
     case expired
+    /// The receiver said that it does not want it.
+    case dropped
 }

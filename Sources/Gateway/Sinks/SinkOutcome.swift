@@ -6,6 +6,8 @@ import Webhook
 enum SinkOutcome: Sendable, Equatable {
     /// 2xx: acknowledge.
     case success(status: Int)
+    /// 2xx, and its body says DROP.
+    case dropped(status: Int)
     /// The endpoint has too much to do, or is not there now: all of it waits. `spends`: the attempt counts.
     case throttled(status: Int, retryAfter: Duration?, spends: Bool)
     /// Any other failure of the receiver or of the way to it; `status` is nil where no answer came.
@@ -18,11 +20,26 @@ enum SinkOutcome: Sendable, Equatable {
     case ours(error: String)
 
     /// `wallTime`: now, for a `Retry-After` that is a date.
-    init(_ outcome: WebhookResult.Outcome, deadLetterOn: [Int], wallTime: @autoclosure () -> Duration) {
+    init(_ outcome: WebhookResult.Outcome, _ definition: SinkDefinition, wallTime: @autoclosure () -> Duration) {
         switch outcome {
-        case .answered(let answer): self.init(answer, deadLetterOn: deadLetterOn, wallTime: wallTime)
+        case .answered(let answer):
+            if definition.honoursReplies, let verdict = SinkOutcome.verdict(answer) {
+                self = verdict
+            } else {
+                self.init(answer, deadLetterOn: definition.deadLetterOn, wallTime: wallTime)
+            }
         case .failed(let failure, let message):
             self = failure.isOurs ? .ours(error: message) : .retry(status: nil, error: message)
+        }
+    }
+
+    /// What a 2xx says of itself; nil: no more than that it is one.
+    private static func verdict(_ answer: WebhookAnswer) -> SinkOutcome? {
+        guard (200..<300).contains(answer.status), !answer.bodyTruncated else { return nil }
+        switch SinkVerdict(answer.body) {
+        case .retry: return .retry(status: answer.status, error: "status \(answer.status), which says RETRY")
+        case .drop: return .dropped(status: answer.status)
+        case .success, nil: return nil
         }
     }
 
@@ -40,10 +57,18 @@ enum SinkOutcome: Sendable, Equatable {
         }
     }
 
+    /// The receiver has dealt with the message.
+    var isTaken: Bool {
+        switch self {
+        case .success, .dropped: true
+        case .throttled, .retry, .final, .gone, .ours: false
+        }
+    }
+
     /// The receiver's status; nil where none came.
     var status: Int? {
         switch self {
-        case .success(let status), .throttled(let status, _, _), .final(let status): status
+        case .success(let status), .dropped(let status), .throttled(let status, _, _), .final(let status): status
         case .retry(let status, _): status
         case .gone: 410
         case .ours: nil
@@ -54,6 +79,7 @@ enum SinkOutcome: Sendable, Equatable {
     var error: String {
         switch self {
         case .success: ""
+        case .dropped(let status): "status \(status), which says DROP"
         case .throttled(let status, _, _), .final(let status): "status \(status)"
         case .retry(_, let error), .ours(let error): error
         case .gone: "status 410"

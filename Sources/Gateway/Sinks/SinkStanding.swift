@@ -106,7 +106,7 @@ extension SinkStanding {
         let what = "\(times): \(report.lastError)."
         switch failureCode(report) {
         case "target_refused": return "\(what) Only addresses in allow_networks may be private."
-        case "unauthorized": return "\(what) The receiver doesn't take our credentials: look at headers and secrets."
+        case "unauthorized": return "\(what) The receiver doesn't take our credentials: look at auth, headers and secrets."
         default: return what
         }
     }

@@ -7,7 +7,7 @@ extension SinkState {
     mutating func attemptEnded(_ key: Key, _ outcome: SinkOutcome) {
         streams[key.stream].counters.count(outcome)
         inFlight -= 1
-        if case .success = outcome { throttlesInARow = 0 }
+        if outcome.isTaken { throttlesInARow = 0 }
         guard let message = held[key] else { return }  // Handed back at the deadline, and that is confirmed.
         if case .success = outcome {
             // A real 2xx counts, whoever owns the message by now: XACK does not ask.
@@ -30,6 +30,7 @@ extension SinkState {
         case .success: preconditionFailure("A success was dealt with above.")
         case .final:
             hasDeadLetter ? bury(message, .rejected, attempts: message.deliveries) : retry(message, after: .zero, spends: true)
+        case .dropped: hasDeadLetter ? bury(message, .dropped, attempts: message.deliveries) : acknowledge(message)
         case .retry: retry(message, after: .zero, spends: true)
         case .throttled(_, let retryAfter, let spends):
             retry(message, after: pause(atLeast: retryAfter ?? .zero), spends: spends)

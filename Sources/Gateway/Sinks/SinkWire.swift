@@ -20,6 +20,9 @@ final class SinkWire {
     static let userAgent = "sluice/\(GatewayMain.version)"
 
     let secrets: [WebhookSecret]
+    let format: SinkDefinition.Format
+    /// Where an event says it comes from.
+    let source: String
     /// With the headers that are the same for every message.
     let endpoint: WebhookEndpoint
     /// What a body begins with.
@@ -27,13 +30,15 @@ final class SinkWire {
     /// Of what a message is, all but its id.
     private let identity: PrefixedSHA256
     private let text = ByteBuffer(capacity: 64)
-    private let scratch = ByteBuffer(capacity: 2048)
+    let scratch = ByteBuffer(capacity: 2048)
     /// Configured headers that depend on the message.
     private let templates: [(name: String, pieces: [Piece])]
     private let passesTrace: Bool
 
-    init(_ definition: SinkDefinition, stream: String, secrets: [WebhookSecret], target: TargetGuard?) {
-        self.secrets = secrets
+    init(_ definition: SinkDefinition, stream: String, means: SinkMeans) {
+        secrets = means.secrets
+        format = definition.format
+        source = SinkWire.source(of: stream)
         let buffer = ByteBuffer(capacity: 256)
         buffer.append(literal: "{\"stream\":")
         buffer.appendJSON(stream)
@@ -54,11 +59,13 @@ final class SinkWire {
         self.templates = templates
         let names = Set(definition.headers.map { $0.name.lowercased() })
         passesTrace = !names.contains("traceparent")
-        if !names.contains("content-type") { fixed.append(("Content-Type", "application/json")) }
+        if !names.contains("content-type"), let type = definition.contentTypeHeader { fixed.append(("Content-Type", type)) }
         if !names.contains("user-agent") { fixed.append(("User-Agent", SinkWire.userAgent)) }
+        if let authorization = means.authorization, !definition.authorizationMayChange { fixed.append(("Authorization", authorization)) }
         endpoint = WebhookEndpoint(
             url: definition.url, method: WebhookRequest.Method(definition.method), headers: fixed,
-            timeout: definition.timeout, connectTimeout: definition.connectTimeout, guard: target)
+            timeout: definition.timeout, connectTimeout: definition.connectTimeout, guard: means.target,
+            http2: definition.httpVersion == .two, tls: means.tls)
     }
 
     // MARK: A message
@@ -70,6 +77,10 @@ final class SinkWire {
         MessageWriter(body: scratch).writeFields(&fields)
         var message = SinkMessage(id: id, fields: scratch.takeArray())
         fill(&message, again)
+        if format != .json, message.unreadable == nil { compose(&message, again) }
+        if message.headers.byteCount > SinkLimits.headerBytes, message.unreadable == nil {
+            message.unreadable = "its headers would be \(message.headers.byteCount) bytes; \(SinkLimits.headerBytes) can be sent"
+        }
         return message
     }
 
@@ -86,6 +97,7 @@ final class SinkWire {
             }
             message.headers.append(name, texts.joined())
         }
+        composeSample(&message)
         Array("true".utf8).withUnsafeBytes { message.headers.append(own: "Sluice-Test", $0) }
         return message
     }
@@ -101,7 +113,7 @@ final class SinkWire {
                 }
             }
             guard let text = SinkWire.headerText(value) else {
-                return message.unreadable = "header \(name): its value has line breaks or is not UTF-8"
+                return message.unreadable = "header \(name): its value has control characters or is not UTF-8"
             }
             message.headers.append(name, text)
         }
@@ -116,7 +128,7 @@ final class SinkWire {
     private static let traceparent = Array("traceparent".utf8)
 
     /// The first value of the field `name`.
-    private static func value(of name: [UInt8], in entry: RedisCursor) -> [UInt8]? {
+    static func value(of name: [UInt8], in entry: RedisCursor) -> [UInt8]? {
         var entry = entry
         guard var fields = entry.takeArray() else { return nil }
         while let other = fields.takeBytes(), let value = fields.takeBytes() {
@@ -125,16 +137,20 @@ final class SinkWire {
         return nil
     }
 
-    /// RFC 9110 §5.5: CR, LF and NUL would end the header, or worse.
+    /// RFC 9110 §5.5: CR, LF and NUL would end the header, or worse; the other control characters are invalid too.
+    static func isHeaderText(_ value: [UInt8]) -> Bool {
+        value.allSatisfy { $0 >= 0x20 && $0 != 0x7F || $0 == 0x09 }
+    }
+
     private static func headerText(_ value: [UInt8]) -> String? {
-        guard !value.contains(where: { $0 == 0x0D || $0 == 0x0A || $0 == 0 }) else { return nil }
-        return String(validating: value, as: UTF8.self)
+        isHeaderText(value) ? String(validating: value, as: UTF8.self) : nil
     }
 
     // MARK: An attempt
 
-    func request(_ message: SinkMessage, deliveryCount: Int, wallTime: Duration) -> WebhookRequest {
-        let body = body(message, deliveryCount)
+    /// - Parameter authorization: the value of the header, where it is none of the endpoint's.
+    func request(_ message: SinkMessage, deliveryCount: Int, wallTime: Duration, authorization: String? = nil) -> WebhookRequest {
+        let body = message.body ?? body(message, deliveryCount)
         let timestamp = Int(wallTime.components.seconds)
         var fields = message.headers
         fields.reserve(192 + 64 * secrets.count)
@@ -149,6 +165,7 @@ final class SinkWire {
                 id: String(decoding: id, as: UTF8.self), timestamp: timestamp, body: body, secrets: secrets)
             Array(signature.utf8).withUnsafeBytes { fields.append(own: "webhook-signature", $0) }
         }
+        if let authorization { fields.append("Authorization", authorization) }
         return WebhookRequest(to: endpoint, fields: fields, body: body)
     }
 
@@ -195,28 +212,48 @@ final class SinkWire {
 
     // MARK: Templates
 
-    /// `{stream}`, `{group}`, `{id}` and `{field:NAME}`; any other brace is itself.
+    /// What may stand between braces; any other brace is itself.
+    private enum Template {
+        case stream, group, id
+        case field(Substring)
+
+        init?(_ word: Substring) {
+            switch word {
+            case "stream": self = .stream
+            case "group": self = .group
+            case "id": self = .id
+            case _ where word.hasPrefix("field:"): self = .field(word.dropFirst(6))
+            default: return nil
+            }
+        }
+    }
+
     static func pieces(of value: String, stream: String, group: String) -> [Piece] {
         var pieces: [Piece] = []
         var text = ""
         var rest = value[...]
-        while let open = rest.firstIndex(of: "{"), let close = rest[open...].firstIndex(of: "}") {
-            let word = rest[rest.index(after: open)..<close]
-            var piece: Piece?
+        while let open = rest.firstIndex(of: "{") {
             text += rest[..<open]
-            switch word {
-            case "stream": text += stream
-            case "group": text += group
-            case "id": piece = .id
-            case _ where word.hasPrefix("field:"): piece = .field(Array(word.dropFirst(6).utf8))
-            default: text += rest[open...close]
-            }
-            if let piece {
-                if !text.isEmpty { pieces.append(.text(text)) }
-                pieces.append(piece)
-                text = ""
+            rest = rest[rest.index(after: open)...]
+            guard let close = rest.firstIndex(of: "}"), let template = Template(rest[..<close]) else {
+                text += "{"
+                continue
             }
             rest = rest[rest.index(after: close)...]
+            let piece: Piece
+            switch template {
+            case .stream:
+                text += stream
+                continue
+            case .group:
+                text += group
+                continue
+            case .id: piece = .id
+            case .field(let name): piece = .field(Array(name.utf8))
+            }
+            if !text.isEmpty { pieces.append(.text(text)) }
+            pieces.append(piece)
+            text = ""
         }
         text += rest
         if !text.isEmpty { pieces.append(.text(text)) }

@@ -7,10 +7,31 @@ import Testing
 @testable import Webhook
 
 struct SinkOutcomeTests {
-    private func outcome(_ status: Int, _ retryAfter: String? = nil) -> SinkOutcome {
-        SinkOutcome(
-            .answered(WebhookAnswer(status: status, retryAfter: retryAfter, body: [], bodyTruncated: false)),
-            deadLetterOn: [400, 413, 503], wallTime: .seconds(784_111_777))
+    private func outcome(
+        _ status: Int, _ retryAfter: String? = nil, body: String = "", isCut: Bool = false, honours: Bool = false
+    ) -> SinkOutcome {
+        var definition = SinkDefinition(name: "s")
+        definition.deadLetterOn = [400, 413, 503]
+        definition.honoursReplies = honours
+        return SinkOutcome(
+            .answered(WebhookAnswer(status: status, retryAfter: retryAfter, body: Array(body.utf8), bodyTruncated: isCut)),
+            definition, wallTime: .seconds(784_111_777))
+    }
+
+    @Test func `a 2xx's body is honoured where the sink says so, and only where it is clear`() {
+        let retry = SinkOutcome.retry(status: 200, error: "status 200, which says RETRY")
+        #expect(outcome(200, body: #"{"status":"RETRY"}"#, honours: true) == retry)
+        #expect(outcome(200, body: #" {"why":{"a":[1]}, "status" : "\u0052ETRY"} "#, honours: true) == retry)
+        #expect(outcome(202, body: #"{"status":"DROP"}"#, honours: true) == .dropped(status: 202))
+        #expect(outcome(200, body: #"{"status":"RETRY"}"#) == .success(status: 200))
+        #expect(outcome(500, body: #"{"status":"DROP"}"#, honours: true) == .retry(status: 500, error: "status 500"))
+        for body in [
+            "", "{}", "RETRY", #"{"status":"SUCCESS"}"#, #"{"status":"retry"}"#, #"{"status":null}"#, #"{"status":"RETRY""#,
+            #"{"status":"RETRY","status":"RETRY"}"#, #"[{"status":"RETRY"}]"#, #"{"status":"RETRY"} x"#, #"{"a":{"status":"DROP"}}"#,
+        ] {
+            #expect(outcome(200, body: body, honours: true) == .success(status: 200), "\(body)")
+        }
+        #expect(outcome(200, body: #"{"status":"RETRY"}"#, isCut: true, honours: true) == .success(status: 200))
     }
 
     @Test func `only a 2xx acknowledges`() {
@@ -47,9 +68,9 @@ struct SinkOutcomeTests {
 
     @Test func `our own faults are told from the receiver's`() {
         func outcome(_ failure: WebhookFailure) -> SinkOutcome {
-            SinkOutcome(.failed(failure, message: "m"), deadLetterOn: [], wallTime: .zero)
+            SinkOutcome(.failed(failure, message: "m"), SinkDefinition(name: "s"), wallTime: .zero)
         }
-        for failure in [WebhookFailure.resolverDown, .noDescriptors, .outOfMemory, .cancelled] {
+        for failure in [WebhookFailure.resolverDown, .noDescriptors, .outOfMemory, .noCredential, .cancelled] {
             #expect(outcome(failure) == .ours(error: "m"))
         }
         for failure in [WebhookFailure.connect, .timeout, .tls, .brokenReply, .hostNotFound, .refusedTarget] {

@@ -10,11 +10,11 @@ import Testing
 @testable import Webhook
 
 struct SinkWireTests {
-    private func wire(_ change: (inout SinkDefinition) -> Void = { _ in }) -> SinkWire {
+    private func wire(_ change: (inout SinkDefinition) -> Void = { _ in }) throws -> SinkWire {
         var definition = SinkDefinition(name: "pay")
         definition.url = "https://example.org/"
         change(&definition)
-        return SinkWire(definition, stream: "orders", secrets: [], target: nil)
+        return SinkWire(definition, stream: "orders", means: try SinkMeans(definition))
     }
 
     private let message = SinkMessage(id: StreamID(1_709_251_200_000, 3), fields: Array(#"{"a":"b"}"#.utf8))
@@ -24,25 +24,26 @@ struct SinkWireTests {
         #expect(pieces("plain") == [.text("plain")])
         #expect(pieces("{stream}/{group}:{id}") == [.text("s/g:"), .id])
         #expect(pieces("a{field:x y}b{other}{") == [.text("a"), .field(Array("x y".utf8)), .text("b{other}{")])
+        #expect(pieces(#"{"a":{"b":"{id}"}}"#) == [.text(#"{"a":{"b":""#), .id, .text(#""}}"#)])
         #expect(pieces("") == [])
     }
 
     // python3: base64.b32encode(hashlib.sha256(b'pay\0orders\0sink:pay\0' + b'1709251200000-3').digest())[:26]
-    @Test func `the webhook-id is the digest of what the message is`() {
+    @Test func `the webhook-id is the digest of what the message is`() throws {
         for attempt in 1...2 {
-            let headers = wire().request(message, deliveryCount: attempt, wallTime: .zero).headers
+            let headers = try wire().request(message, deliveryCount: attempt, wallTime: .zero).headers
             #expect(headers.first { $0.0 == "webhook-id" }?.1 == "msg_6TYJPTMKE34RP6XYSCJBW2JKG3")
         }
     }
 
-    @Test func `configured headers win over our own, and nothing is signed without a secret`() {
-        let request = wire { $0.headers = [.init(name: "content-type", value: "text/x"), .init(name: "User-Agent", value: "me")] }
+    @Test func `configured headers win over our own, and nothing is signed without a secret`() throws {
+        let request = try wire { $0.headers = [.init(name: "content-type", value: "text/x"), .init(name: "User-Agent", value: "me")] }
             .request(message, deliveryCount: 2, wallTime: .milliseconds(5999))
         let names = request.headers.map { $0.0.lowercased() }
         #expect(names == ["sluice-delivery-count", "webhook-timestamp", "webhook-id", "content-type", "user-agent"])
         #expect(request.headers.map(\.1).suffix(2) == ["text/x", "me"])
         #expect(request.headers.first { $0.0 == "webhook-timestamp" }?.1 == "5")
-        let own = wire().request(message, deliveryCount: 1, wallTime: .zero)
+        let own = try wire().request(message, deliveryCount: 1, wallTime: .zero)
         #expect(own.headers.first { $0.0 == "User-Agent" }?.1.hasPrefix("sluice/") == true)
     }
 
