@@ -128,16 +128,15 @@ private struct TokenReply {
 
     /// Nil: it is no JSON object.
     init?(_ body: [UInt8]) {
-        do {
-            try body.withUnsafeBytes { (bytes) throws(JSONError) in
-                var reader = JSONReader(bytes)
-                try reader.enterObject()
-                while let member = try reader.nextMember() { try read(member, &reader) }
-                try reader.end()
-            }
-        } catch {
-            return nil
-        }
+        guard let reply = try? body.withUnsafeBytes({ try TokenReply(reading: $0) }) else { return nil }  // Why does not matter.
+        self = reply
+    }
+
+    private init(reading bytes: UnsafeRawBufferPointer) throws(JSONError) {
+        var reader = JSONReader(bytes)
+        try reader.enterObject()
+        while let member = try reader.nextMember() { try read(member, &reader) }
+        try reader.end()
     }
 
     private mutating func read(_ member: JSONString, _ reader: inout JSONReader) throws(JSONError) {

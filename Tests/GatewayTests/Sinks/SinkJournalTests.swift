@@ -12,7 +12,7 @@ struct SinkJournalTests {
     private func end(_ number: Int, _ status: Int) {
         let answer = WebhookAnswer(status: status, retryAfter: nil, body: [], bodyTruncated: false)
         let result = WebhookResult(outcome: .answered(answer), duration: .milliseconds(7), newConnection: false)
-        let outcome = SinkOutcome(result.outcome, deadLetterOn: [], wallTime: .zero)
+        let outcome = SinkOutcome(result.outcome, SinkDefinition(name: "s"), wallTime: .zero)
         journal.ended(.init(stream: 0, id: StreamID(UInt64(number), 0)), 1, result, outcome, wall: .milliseconds(number))
     }
 
