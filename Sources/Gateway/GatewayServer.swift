@@ -166,7 +166,7 @@ public actor GatewayServer {
         http.drain()
         api.sinks.drain(until: end - .seconds(3))
         while !api.sinks.isDrained && loop.now < end { await loop.sleep(for: .milliseconds(5)) }
-        await api.sinks.unsay()
+        begin(.unsaySinks)
         webhooks.close()
         while http.counters.open > 0 && loop.now < end { await loop.sleep(for: .milliseconds(5)) }
         // A look may still bring messages for a client that has its answer: they have to be handed back.
@@ -196,6 +196,7 @@ extension API {
         case .stopSink(let name): await sinks.writeStop(name)
         case .forgetSink(let name): await sinks.forget(name)
         case .tellSinks: await sinks.tell()
+        case .unsaySinks: await sinks.unsay()
         case .handBack(let stream, let group, let consumer, let ids):
             do {
                 try await handBack(stream, group, from: consumer, ids)

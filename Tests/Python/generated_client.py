@@ -79,9 +79,10 @@ assert missing.code.value == "GROUP_NOT_FOUND" and missing.status == 404, missin
 assert [group.name for group in call("groups.list_groups", stream).groups] == ["g"]
 
 # A generated client sends the defaults that openapi.yaml states: none of them may be refused where it stands alone.
-given = {"stream": stream, "group": "g", "consumer": "worker-1", "id": added.id, "after": ["earliest"]}
+given = {"stream": stream, "group": "g", "consumer": "worker-1", "id": added.id, "after": ["earliest"], "name": "hook"}
 bodies = {
     "add_messages": message,
+    "put_sink": models.NewSink.from_dict({"streams": [stream], "url": "http://127.0.0.1:1/"}),
     "put_policy": models.NewPolicy.from_dict({"max_idle_ms": 60000, "max_deliveries": 8}),
     "set_group_id": models.GroupChange.from_dict({"id": "earliest"}),
     "set_stream_id": models.StreamChange.from_dict({"last_id": added.id}),

@@ -31,6 +31,8 @@ enum BackgroundWork: Sendable {
     case forgetSink(String)
     /// What the loop's sinks have done is told to Redis.
     case tellSinks
+    /// The loop ends: nothing is told any more.
+    case unsaySinks
 }
 
 final class API {

@@ -34,38 +34,53 @@ extension API {
         _ = try call.query()
         try await call.refuseBody()
         let sink = try await findSink(call)
-        guard var definition = sink.definition, let stream = definition.streams.first, let outbound = sinks.host?.outbound else {
-            throw Problem(.internalError, "The sink's definition can't be read by this version.")
-        }
-        definition.isGuarded = !sink.isConfigured || definition.isGuarded
-        definition.timeout = min(definition.timeout, limits.sinkTestTime)
         let body = newBody()
         do throws(SinkError) {
-            let means = try SinkMeans(definition)
-            let wire = SinkWire(definition, stream: stream, secrets: means.secrets, target: means.target)
-            let wall = loop.clock.wallTime
-            let request = wire.request(wire.sample(StreamID(UInt64(wall.milliseconds), 0)), deliveryCount: 1, wallTime: wall)
-            let result: WebhookResult = await withUnsafeContinuation { continuation in
-                outbound.send(request) { continuation.resume(returning: $0) }
-            }
-            let outcome = SinkOutcome(result.outcome, deadLetterOn: definition.deadLetterOn, wallTime: loop.clock.wallTime)
-            writeTest(result, outcome, request, to: body)
+            let (result, outcome, id) = try await sendSample(try sink.runnable(config))
+            writeTest(result, outcome, id, to: body)
         } catch {
             body.append("{\"outcome\":\"not_sent\",\"status\":null,\"ms\":0,\"error\":\(jsonText(error.problem)),\"webhook_id\":null,\"body\":null,\"body_truncated\":false}")
         }
         return json(body)
     }
 
-    private func writeTest(_ result: WebhookResult, _ outcome: SinkOutcome, _ request: WebhookRequest, to body: ByteBuffer) {
+    private func sendSample(_ definition: SinkDefinition) async throws(SinkError) -> (WebhookResult, SinkOutcome, String) {
+        guard let outbound = sinks.host?.outbound else { throw SinkError(sink: definition.name, problem: "the gateway is starting") }
+        var definition = definition
+        definition.timeout = min(definition.timeout, limits.sinkTestTime)
+        let means = try SinkMeans(definition)
+        let wire = SinkWire(definition, stream: definition.streams[0], secrets: means.secrets, target: means.target)
+        let wall = loop.clock.wallTime
+        let request = wire.request(wire.sample(StreamID(UInt64(wall.milliseconds), 0)), deliveryCount: 1, wallTime: wall)
+        let result: WebhookResult = await withUnsafeContinuation { continuation in
+            outbound.send(request) { continuation.resume(returning: $0) }
+        }
+        let outcome = SinkOutcome(result.outcome, deadLetterOn: definition.deadLetterOn, wallTime: loop.clock.wallTime)
+        return (result, outcome, request.fields.all.first { $0.0 == "webhook-id" }?.1 ?? "")
+    }
+
+    private func writeTest(_ result: WebhookResult, _ outcome: SinkOutcome, _ id: String, to body: ByteBuffer) {
         var (answer, isCut) = ("null", false)
         if case .answered(let reply) = result.outcome {
             answer = jsonText(String(decoding: reply.body, as: UTF8.self))
             isCut = reply.bodyTruncated
         }
-        let id = request.fields.all.first { $0.0 == "webhook-id" }?.1
         body.append(
-            "{\"outcome\":\"\(outcome.name)\",\"status\":\(outcome.status.json),\"ms\":\(result.duration.milliseconds),\"error\":\(outcome.error.isEmpty ? "null" : jsonText(outcome.error)),\"webhook_id\":\(id.map(jsonText) ?? "null"),\"body\":\(answer),\"body_truncated\":\(isCut)}"
+            "{\"outcome\":\"\(outcome.name)\",\"status\":\(outcome.status.json),\"ms\":\(result.duration.milliseconds),\"error\":\(outcome.error.isEmpty ? "null" : jsonText(outcome.error)),\"webhook_id\":\(jsonText(id)),\"body\":\(answer),\"body_truncated\":\(isCut)}"
         )
+    }
+}
+
+extension FoundSink {
+    /// As this replica would run it.
+    fileprivate func runnable(_ config: Config) throws(SinkError) -> SinkDefinition {
+        if isConfigured, let definition { return definition }
+        do {
+            let node = try stored.withUnsafeBytes { try ConfigNode.parse(json: $0, source: "Redis") }
+            return try SinkDefinition.parse(name: name, node, by: .caller(config))
+        } catch {
+            throw SinkError(sink: name, problem: "\(error)")
+        }
     }
 }
 

@@ -10,6 +10,8 @@ struct FoundSink {
     let isConfigured: Bool
     /// Nil where it is in Redis and this version can't read it.
     let definition: SinkDefinition?
+    /// As Redis has it; empty for one of the configuration.
+    var stored: [UInt8] = []
     var stop: SinkStop?
 }
 
@@ -47,7 +49,9 @@ extension API {
         _ = try call.query()
         let name = try call.sinkName()
         try refuseConfigured(name)
-        let definition = try SinkDefinition(name, try await call.jsonBody(limits), config)
+        var bounds = limits  // Spaces and escapes included.
+        bounds.bodyBytes = min(limits.bodyBytes, 2 * limits.sinkDefinitionBytes)
+        let definition = try SinkDefinition(name, try await call.jsonBody(bounds), config)
         try call.caller.require(definition)
         try await requireNothingOfOthers(name, call.caller)
         try await requireStreamTypes(definition)
@@ -124,13 +128,19 @@ extension API {
 
     /// By name, in its order.
     private func allSinks() async throws(Problem) -> [FoundSink] {
-        let replies = try await askAll([.hgetall(GatewayKeys.sinks), .hgetall(GatewayKeys.sinkStops)])
-        var (rows, stopRows) = (replies[0].elements, replies[1].elements)
+        let replies = try await askAll([.hkeys(GatewayKeys.sinks), .hgetall(GatewayKeys.sinkStops)])
+        var (nameRows, stopRows) = (replies[0].elements, replies[1].elements)
         var stops: [String: SinkStop] = [:]
         while let name = stopRows.takeText(), let stop = stopRows.takeBytes() { stops[name] = SinkStop(json: stop) }
         var found = config.sinks.map { FoundSink($0, stops[$0.name]) }
-        while let name = rows.takeText(), let definition = rows.takeBytes() {
-            if !sinks.isConfigured(name) { found.append(FoundSink(name, definition, stops[name])) }
+        var names: [String] = []
+        while let name = nameRows.takeText() { if !sinks.isConfigured(name) { names.append(name) } }
+        for slice in names.slices(of: 50) {
+            let reply = try await askAll([.hmget(GatewayKeys.sinks, slice)])[0]
+            var definitions = reply.elements
+            for name in slice {
+                if let definition = definitions.takeBytes() { found.append(FoundSink(name, definition, stops[name])) }
+            }
         }
         return found.sorted { $0.name < $1.name }
     }
@@ -182,6 +192,7 @@ extension FoundSink {
 
     init(_ name: String, _ stored: UnsafeRawBufferPointer, _ stop: SinkStop?) {
         self.name = name
+        self.stored = Array(stored)
         isConfigured = false
         // It was judged when it was put; here it is only shown. What can't be read is told as such.
         definition = try? SinkDefinition.parse(name: name, ConfigNode.parse(json: stored, source: "Redis"), by: .configuration)

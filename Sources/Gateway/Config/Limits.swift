@@ -102,7 +102,8 @@ struct Limits: Sendable, Equatable {
 
     // MARK: Sinks (SINKS.md §1)
 
-    /// Sinks of the configuration and of the API together: each has a worker per stream. 413 `TOO_LARGE`.
+    /// Sinks of the configuration and of the API together: each has a worker per stream. `sluice_sinks`;
+    /// 413 `TOO_LARGE`.
     var sinks = 1000
     /// Streams of a sink: each has a reader of its own. 400 `INVALID_JSON`, or refused with the configuration.
     var sinkStreams = 100

@@ -57,6 +57,7 @@ struct MetricsPage {
         one("sluice_recovery_errors_total", "counter", "Work on recovery policies that Redis did not let us do.", sum(\.recovery.errors), to: page)
         one("sluice_redriven_total", "counter", "Dead letters put back where they came from.", sum(\.values.redriven), to: page)
         writeRedis(to: page)
+        one("sluice_sinks", "gauge", "Sinks that are known and can be run.", Set(snapshots.flatMap(\.sinks).map(\.sink)).count, to: page)
         SinkSnapshot.write(snapshots.flatMap(\.sinks), to: page)
     }
 

@@ -50,15 +50,15 @@ struct SinkCounters: Sendable, Equatable {
 }
 
 extension SinkCounters {
-    /// What an earlier run of the same sink on the same stream had done; `inFlight`, `held` and `lastError` are of now.
-    mutating func add(_ earlier: SinkCounters) {
-        for path in SinkCounters.totals { self[keyPath: path] += earlier[keyPath: path] }
-        for (reason, count) in earlier.deadLetters { deadLetters[reason, default: 0] += count }
+    /// What another run of the same sink has done.
+    mutating func add(_ other: SinkCounters) {
+        for path in SinkCounters.all { self[keyPath: path] += other[keyPath: path] }
+        for (reason, count) in other.deadLetters { deadLetters[reason, default: 0] += count }
     }
 
-    private nonisolated(unsafe) static let totals: [WritableKeyPath<SinkCounters, Int>] = [
+    private nonisolated(unsafe) static let all: [WritableKeyPath<SinkCounters, Int>] = [
         \.attempts, \.succeeded, \.throttled, \.failed, \.rejected, \.gone, \.ours, \.retries, \.delivered, \.takeovers,
-        \.lost, \.trimmed, \.released, \.groupsCreatedAgain, \.redisFailures,
+        \.lost, \.trimmed, \.released, \.groupsCreatedAgain, \.redisFailures, \.inFlight, \.held,
     ]
 
     /// Names and numbers as replies have them.

@@ -63,6 +63,7 @@ final class SinkJournal {
     func decided(_ next: (SinkState.Key) -> Duration?) {
         guard undecided > 0 else { return }
         for place in failures.indices.suffix(undecided) { failures[place].next = next(failures[place].key) }
+        lastFailure = failures.last
         undecided = 0
     }
 
@@ -73,15 +74,14 @@ final class SinkJournal {
         changed()
     }
 
-    /// What is to be told; the journal begins anew.
+    /// What is to be told. What has ended a moment ago, and is not decided, is told the next time.
     func take() -> (failures: [Attempt], successes: [Attempt]) {
-        defer {
-            failures = []
-            successes = []
-            undecided = 0
-            isTold = true
-        }
-        return (failures.suffix(limits.sinkAttempts), successes)
+        let told = (Array(failures.dropLast(undecided).suffix(limits.sinkAttempts)), successes)
+        failures = failures.suffix(undecided)
+        successes = []
+        isTold = true
+        if undecided > 0 { tell() }
+        return told
     }
 }
 

@@ -119,10 +119,7 @@ extension SinkRoster {
         report.refusal = entry.refusal
         var sum = SinkCounters()
         for stream in entry.definition?.streams ?? [] {
-            let counters = counters(entry, stream)
-            sum.add(counters)
-            sum.inFlight += counters.inFlight
-            sum.held += counters.held
+            sum.add(counters(entry, stream))
         }
         report.counters = sum.named
         guard let sink = entry.sink else { return report }

@@ -29,6 +29,8 @@ final class SinkRoster {
         /// It is disabled, and Redis was not told so yet.
         var isStopUnwritten = false
         var sink: Sink?
+        /// Runs on their way out.
+        var leaving: [Sink] = []
         /// What earlier runs have done, by stream.
         var earlier: [String: SinkCounters] = [:]
         /// As Redis has it.
@@ -142,11 +144,10 @@ final class SinkRoster {
     }
 
     func counters(_ entry: Entry, _ stream: String) -> SinkCounters {
-        var counters = SinkCounters()
-        if let sink = entry.sink, let place = sink.definition.streams.firstIndex(of: stream) {
-            counters = sink.state.counters(place)
+        var counters = entry.earlier[stream] ?? SinkCounters()
+        for run in [entry.sink].compactMap(\.self) + entry.leaving {
+            if let place = run.definition.streams.firstIndex(of: stream) { counters.add(run.state.counters(place)) }
         }
-        if let earlier = entry.earlier[stream] { counters.add(earlier) }
         return counters
     }
 
@@ -294,16 +295,12 @@ final class SinkRoster {
 
     /// Its run ends, if it has one.
     private func end(_ entry: Entry) {
-        guard let sink = entry.sink, let number = runs.first(where: { $0.value === sink })?.key else { return }
-        for (place, stream) in sink.definition.streams.enumerated() {
-            var counters = sink.state.counters(place)
-            counters.add(entry.earlier[stream] ?? SinkCounters())
-            (counters.inFlight, counters.held) = (0, 0)
-            entry.earlier[stream] = counters
-        }
+        // When the gateway ends, all runs do, once.
+        guard !isDraining, let sink = entry.sink, let number = runs.first(where: { $0.value === sink })?.key else { return }
         sink.journal.changed = {}  // The rest is told when it has landed.
         sink.journal.disabled = { _ in }
         entry.sink = nil
+        entry.leaving.append(sink)
         leaving.insert(number)
         let others = leaving.filter { runs[$0]?.definition.name == entry.name }.sorted()
         for other in others.dropLast(SinkRoster.mostLeaving) { runs[other]?.handle(.abandon) }
@@ -318,6 +315,14 @@ final class SinkRoster {
         if let part = attempts(sink) { await tell([part]) }
         runs[number] = nil
         leaving.remove(number)
+        guard let entry = entries[sink.definition.name], entry.leaving.contains(where: { $0 === sink }) else { return }
+        entry.leaving.removeAll { $0 === sink }
+        for (place, stream) in sink.definition.streams.enumerated() where entry.definition?.streams.contains(stream) == true {
+            var counters = sink.state.counters(place)
+            (counters.inFlight, counters.held) = (0, 0)  // What did not land is taken over by others.
+            entry.earlier[stream, default: SinkCounters()].add(counters)
+        }
+        tellSoon(entry)
     }
 
     // MARK: 410
@@ -352,7 +357,7 @@ final class SinkRoster {
     func drain(until end: EventLoop.Instant) {
         isDraining = true
         drainEnd = end
-        for number in runs.keys where !leaving.contains(number) { startWork(.endSink(number)) }
+        for number in runs.keys where leaving.insert(number).inserted { startWork(.endSink(number)) }
     }
 
     var isDrained: Bool { runs.isEmpty }
