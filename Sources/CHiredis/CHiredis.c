@@ -10,9 +10,12 @@ struct sluice_reader {
     redisReader *parser;
     unsigned char *base;
     size_t used, capacity;
+    size_t usual;         // What the last detached batch had come to, within bounds: the next begins with that much.
     size_t start;         // Where the reply under construction begins.
     const char *refusal;  // Why we, not hiredis, refused a value.
 };
+
+enum { LARGEST_USUAL = 256 * 1024 };
 
 // hiredis wants an object per value, and takes null for "out of memory". One address serves for all.
 static void *done(sluice_reader *reader) { return reader; }
@@ -24,7 +27,7 @@ static void *refuse(sluice_reader *reader, const char *reason) {
 
 static unsigned char *claim(sluice_reader *reader, size_t count) {
     if (count > reader->capacity - reader->used) {
-        size_t capacity = reader->capacity ? reader->capacity : 1024;
+        size_t capacity = reader->capacity ? reader->capacity : reader->usual ? reader->usual : 1024;
         while (capacity - reader->used < count) {
             if (capacity > SIZE_MAX / 2) return NULL;
             capacity *= 2;
@@ -155,15 +158,18 @@ size_t sluice_reader_pending(const sluice_reader *reader) {
 }
 
 int sluice_reader_detach(sluice_reader *reader) {
-    size_t rest = reader->used - reader->start;
+    size_t rest = reader->used - reader->start, capacity = 0;
     unsigned char *fresh = NULL;
+    reader->usual = reader->used < LARGEST_USUAL ? reader->used : LARGEST_USUAL;
     if (rest > 0) {
-        fresh = malloc(rest);
+        capacity = rest > reader->usual ? rest : reader->usual;
+        fresh = malloc(capacity);
         if (!fresh) return -1;
         memcpy(fresh, reader->base + reader->start, rest);
     }
     reader->base = fresh;
-    reader->used = reader->capacity = rest;
+    reader->used = rest;
+    reader->capacity = capacity;
     reader->start = 0;
     return 0;
 }

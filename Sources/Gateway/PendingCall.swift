@@ -60,9 +60,9 @@ class PendingCall: LaterResponse, ReplyTaker {
     // MARK: For the halves
 
     /// The call's outcome; once.
-    final func finish(_ outcome: Result<Outcome, Problem>) {
+    final func finish(_ outcome: consuming Result<Outcome, Problem>) {
         guard let client else { return early = outcome }
         self.client = nil
-        client.answer(responder.answer(client.request, visit, outcome))
+        client.answer(responder.answer(client.request, visit, consume outcome))
     }
 }

@@ -10,14 +10,17 @@ final class Responder: HTTPResponder {
     private let gatekeeper: Gatekeeper
     private let log: Logger
     private let routes: [Route]
-    private var router = Router<Int>()
+    /// Constant: of a variable every request would take a copy.
+    private let router: Router<Int>
 
     init(api: API, gatekeeper: Gatekeeper, log: Logger) {
         self.api = api
         self.gatekeeper = gatekeeper
         self.log = log
         routes = Route.all
+        var router = Router<Int>()
         for (index, route) in routes.enumerated() { router.add(route.method, route.path.description, index) }
+        self.router = router
     }
 
     func respond(to request: Request) -> Answer {
@@ -53,8 +56,8 @@ final class Responder: HTTPResponder {
     // MARK: Outcomes
 
     /// What the outcome of a call means for its request, which is still there.
-    func answer(_ request: Request, _ visit: Visit, _ outcome: Result<Outcome, Problem>) -> Answer {
-        switch outcome {
+    func answer(_ request: Request, _ visit: Visit, _ outcome: consuming Result<Outcome, Problem>) -> Answer {
+        switch consume outcome {
         case .success(.pending(let call)):
             call.responder = self
             call.visit = visit

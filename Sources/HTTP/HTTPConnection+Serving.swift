@@ -42,16 +42,16 @@ extension HTTPConnection {
         counters.inFlight += 1
     }
 
-    private func settle(_ answer: Answer) {
-        switch answer {
+    private func settle(_ answer: consuming Answer) {
+        switch consume answer {
         case .soon(let later): rest(.pending, later)
         case .response(let response):
             switch response.body {
             case .later(let later): park(later)
-            case .stream where request.method != .head && !isBroken: take(.settle(answer))
+            case .stream where request.method != .head && !isBroken: take(.settle(.response(response)))
             default: conclude(reply(response))
             }
-        case .task: take(.settle(answer))
+        case .task(let work): take(.settle(.task(work)))
         }
     }
 
@@ -109,12 +109,12 @@ extension HTTPConnection {
     public func answer(_ response: Response) { answer(.response(response)) }
 
     /// The same, where it may take a task to get it.
-    public func answer(_ answer: Answer) {
+    public func answer(_ answer: consuming Answer) {
         later = nil
         switch state {
         case .pending:
             state = .busy
-            settle(answer)
+            settle(consume answer)
             serve()
         case .parked:
             // Whoever answers is in the middle of something, and the next request may be about the same thing.

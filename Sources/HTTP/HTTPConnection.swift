@@ -24,10 +24,11 @@ public final class HTTPConnection: Pollable, Flushable {
     let socket: Socket
     /// The request in work; its bytes are there until its reply is sent.
     public let request = Request()
-    var loop: EventLoop { server.loop }
-    var buffers: BufferPool { server.loop.buffers }
+    // The server's, kept here: each is looked at many times a request.
+    let loop: EventLoop
+    let buffers: BufferPool
+    let counters: HTTPCounters
     var limits: HTTPLimits { _read { yield server.limits } }
-    var counters: HTTPCounters { server.counters }
 
     /// Its place in the server's list; -1 when it is in none.
     var place = -1
@@ -119,6 +120,9 @@ public final class HTTPConnection: Pollable, Flushable {
     /// Takes ownership of the non-blocking `descriptor`.
     public init(descriptor: Int32, server: HTTPServer) {
         self.server = server
+        loop = server.loop
+        buffers = server.loop.buffers
+        counters = server.counters
         socket = Socket(owning: descriptor)
         request.attach(to: self)
     }

@@ -1,5 +1,6 @@
 // Percent-encoding (RFC 3986 §2.1), decoded once.
 
+import Glibc
 public import Net
 
 /// Appends the decoded bytes to `output`. `+` is a plus unless `plusIsSpace` (forms only). A `%` without two
@@ -65,10 +66,11 @@ enum Percent {
     /// Compares decoded, allocating nothing. What is malformed equals nothing.
     static func equals(_ raw: UnsafeRawBufferPointer, _ text: UnsafeRawBufferPointer, plusIsSpace: Bool = false) -> Bool {
         // An escape is longer than what it stands for, so what is of one length has none or differs.
-        guard raw.count >= text.count else { return false }
-        guard raw.count > text.count || plusIsSpace else {
-            for index in 0..<raw.count where raw[index] != text[index] || raw[index] == UInt8(ascii: "%") { return false }
-            return true
+        let count = text.count
+        guard raw.count >= count else { return false }
+        guard raw.count > count || plusIsSpace else {
+            guard let start = raw.baseAddress, let expected = text.baseAddress else { return true }
+            return memcmp(start, expected, count) == 0 && raw.firstPlace(of: UInt8(ascii: "%"), from: 0) == nil
         }
         var decoder = Decoder(raw, plusIsSpace: plusIsSpace)
         do throws(HTTPError) {

@@ -97,7 +97,7 @@ public final class Request {
     // MARK: Header fields
 
     /// The first field of that name, without surrounding blanks; nil when there is none. `name` in lower case.
-    @inlinable public func header(_ name: StaticString) -> UnsafeRawBufferPointer? {
+    @inlinable @inline(__always) public func header(_ name: StaticString) -> UnsafeRawBufferPointer? {
         mayHave(name) ? find(name) : nil
     }
 

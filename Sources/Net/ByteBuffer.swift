@@ -72,23 +72,15 @@ public final class ByteBuffer {
 
     /// In decimal digits.
     @inlinable public func append<Number: FixedWidthInteger>(decimal number: Number) {
-        if capacity - end < 20 { grow(20) }
-        var rest = UInt64(number.magnitude)
-        var digits: (UInt64, UInt64, UInt64) = (0, 0, 0)  // 24 bytes of scratch, on the stack.
-        withUnsafeMutableBytes(of: &digits) { scratch in
-            var first = scratch.count
-            repeat {
-                let (quotient, remainder) = rest.quotientAndRemainder(dividingBy: 10)
-                first -= 1
-                scratch[first] = UInt8(ascii: "0") &+ UInt8(truncatingIfNeeded: remainder)
-                rest = quotient
-            } while rest > 0
-            if number < 0 {
-                first -= 1
-                scratch[first] = UInt8(ascii: "-")
-            }
-            append(UnsafeRawBufferPointer(rebasing: scratch[first...]))
+        if capacity - end < 21 { grow(21) }
+        if number < 0 {
+            base[end] = UInt8(ascii: "-")
+            end += 1
         }
+        let magnitude = UInt64(number.magnitude)
+        let count = Decimal.digits(magnitude)
+        Decimal.write(magnitude, count: count, to: base + end)
+        end += count
     }
 
     /// Room for at least `count` bytes, for a `read(2)` to fill; then say how many with `wrote`.

@@ -6,6 +6,7 @@
 // until one is changed.
 
 import Glibc
+import Net
 
 public struct RedisCommand: @unchecked Sendable {
     // Unchecked: `memory` is changed only while this value is its one owner (`room`).
@@ -84,7 +85,7 @@ public struct RedisCommand: @unchecked Sendable {
         let sign = number < 0 ? 1 : 0
         let place = room(for: 24 + RedisCommand.overhead)
         var end = place
-        RedisCommand.write(UInt8(ascii: "$"), sign + RedisCommand.digits(magnitude), to: &end)
+        RedisCommand.write(UInt8(ascii: "$"), sign + Decimal.digits(magnitude), to: &end)
         if sign == 1 { RedisCommand.write(UInt8(ascii: "-"), to: &end) }
         RedisCommand.writeDigits(magnitude, to: &end)
         RedisCommand.writeLineEnd(&end)
@@ -101,7 +102,7 @@ public struct RedisCommand: @unchecked Sendable {
 
     /// An entry's ID, as `ms-seq`; with `exclusive`, as `(ms-seq`, the open end of a range.
     public mutating func append(id: StreamID, exclusive: Bool = false) {
-        let (first, second) = (RedisCommand.digits(id.milliseconds), RedisCommand.digits(id.sequence))
+        let (first, second) = (Decimal.digits(id.milliseconds), Decimal.digits(id.sequence))
         let count = first + 1 + second
         let place = room(for: 48 + RedisCommand.overhead)
         var end = place
@@ -142,7 +143,7 @@ public struct RedisCommand: @unchecked Sendable {
         RedisCommand.write(UInt8(ascii: "$"), expecting, to: &end)
         memory.header.used += end - place
         memory.header.openAt = memory.header.used
-        memory.header.openDigits = RedisCommand.digits(UInt64(expecting))
+        memory.header.openDigits = Decimal.digits(UInt64(expecting))
     }
 
     public mutating func extend(_ bytes: UnsafeRawBufferPointer) {
@@ -159,7 +160,7 @@ public struct RedisCommand: @unchecked Sendable {
     public mutating func endArgument() {
         guard let start = memory.header.openAt else { preconditionFailure("No argument was begun.") }
         let count = memory.header.used - start
-        let shift = RedisCommand.digits(UInt64(count)) - memory.header.openDigits
+        let shift = Decimal.digits(UInt64(count)) - memory.header.openDigits
         let place = room(for: max(shift, 0) + 2)
         let text = place - count
         if shift != 0 { memmove(text + shift, text, count) }
@@ -288,31 +289,12 @@ public struct RedisCommand: @unchecked Sendable {
     }
 
     private static func writeDigits(_ number: UInt64, to place: inout UnsafeMutablePointer<UInt8>) {
-        writeDigits(number, count: digits(number), to: &place)
+        writeDigits(number, count: Decimal.digits(number), to: &place)
     }
 
     @inline(__always)
     private static func writeDigits(_ number: UInt64, count: Int, to place: inout UnsafeMutablePointer<UInt8>) {
-        var rest = number
-        var digit = count - 1
-        while digit > 0 {
-            place[digit] = UInt8(ascii: "0") &+ UInt8(truncatingIfNeeded: rest % 10)
-            rest /= 10
-            digit &-= 1
-        }
-        place[0] = UInt8(ascii: "0") &+ UInt8(truncatingIfNeeded: rest)
+        Decimal.write(number, count: count, to: place)
         place += count
-    }
-
-    /// Four at a time: entry IDs have thirteen and more.
-    @inline(__always)
-    private static func digits(_ number: UInt64) -> Int {
-        var rest = number
-        var count = 1
-        while rest >= 10_000 {
-            rest /= 10_000
-            count &+= 4
-        }
-        return rest < 10 ? count : rest < 100 ? count + 1 : rest < 1000 ? count + 2 : count + 3
     }
 }

@@ -23,6 +23,19 @@ public struct RedisCursor {
 
     private var header: UInt64 { storage.base.load(fromByteOffset: position, as: UInt64.self) }
 
+    /// A place to come back to. Cheaper than a copy of the cursor, which holds on to the reply.
+    public struct Place {
+        fileprivate let position: Int
+        fileprivate let remaining: Int
+        fileprivate let inside: Int
+    }
+
+    public var place: Place { Place(position: position, remaining: remaining, inside: inside) }
+
+    public mutating func goBack(to place: Place) {
+        (position, remaining, inside) = (place.position, place.remaining, place.inside)
+    }
+
     /// Nothing is left.
     public var isAtEnd: Bool { position >= end }
 
@@ -104,6 +117,12 @@ public struct RedisCursor {
         let count = Int(header >> 4)
         skip()
         return RedisCursor(storage: storage, position: first, end: position, remaining: count)
+    }
+
+    /// A walk over the array that comes next, of which is known that nothing follows it; nil if it is no array.
+    public var lastArray: RedisCursor? {
+        guard kind == .array else { return nil }
+        return RedisCursor(storage: storage, position: position + 8, end: end, remaining: Int(header >> 4))
     }
 
     /// Bytes of a value, the elements of an array not among them.

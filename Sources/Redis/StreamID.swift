@@ -62,11 +62,15 @@ public struct StreamID: Hashable, Comparable, Sendable, CustomStringConvertible 
         var value: UInt64 = 0
         let first = place
         while place < bytes.count, case let digit = bytes[place] &- UInt8(ascii: "0"), digit <= 9 {
+            place &+= 1
+            if place &- first <= 19 {  // So many nines fit.
+                value = value &* 10 &+ UInt64(digit)
+                continue
+            }
             let (tenfold, overflow) = value.multipliedReportingOverflow(by: 10)
             let (sum, carry) = tenfold.addingReportingOverflow(UInt64(digit))
             guard !overflow, !carry else { return nil }
             value = sum
-            place += 1
         }
         return place > first ? value : nil
     }

@@ -63,6 +63,7 @@ extension ErrorTests {
         BadCall("PUT", sink, "{", 400, "INVALID_JSON"),
         BadCall("PUT", sink, 400, "INVALID_JSON", says: "none was sent"),
         BadCall("PUT", sink, "a: b", type: "application/yaml", 415, "UNSUPPORTED_MEDIA_TYPE"),
+        BadCall("PUT", sink, #"{"streams":["a"],"url":"http://h/\#(String(repeating: "a", count: 5000))"}"#, 413, "TOO_LARGE"),
         BadCall("PUT", "\(sink)?force", #"{"streams":["a"],"url":"http://h/"}"#, 400, "INVALID_PARAMETER", says: "force"),
         BadCall("PUT", "/v1/sinks/a%20b", #"{"streams":["a"],"url":"http://h/"}"#, 400, "INVALID_PARAMETER", says: "letters, digits"),
         BadCall("PUT", "/v1/sinks/\(String(repeating: "a", count: 129))", #"{"streams":["a"],"url":"http://h/"}"#, 400, "INVALID_PARAMETER", says: "128"),

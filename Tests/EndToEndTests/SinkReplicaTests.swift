@@ -112,6 +112,51 @@ import Testing
         #expect(try fleet.show("hook")["definition"]["concurrency"] == 5)
     }
 
+    @Test func `a definition has a bound, and so has their number`() throws {
+        let fleet = try SinkFleet(gateways: 1)
+        for size in [66_000, 200_000] {
+            let large = try fleet.put("large", fleet.definition(#""headers":{"X":"\#(String(repeating: "x", count: size))"}"#))
+            #expect(large.status == 413 && large.code == "TOO_LARGE", "\(large.text)")
+        }
+        // As a thousand calls would leave it, with one of the configuration beside them.
+        var words = ["HSET", "sluice:{sinks}"]
+        for number in 0..<998 { words += ["s\(number)", #"{"streams":["a"],"url":"http://h/"}"#] }
+        try fleet.redis.run(words)
+        try fleet.put("last").expect(201)
+        #expect(try fleet.put("one-more").code == "TOO_LARGE")
+        try fleet.put("last").expect(200)
+        #expect(try fleet.client(0).get("/v1/sinks").expect(200).json["sinks"].array.count == 1000)
+        try fleet.client(0).call("DELETE", "/v1/sinks/s5").expect(200)
+        try fleet.put("one-more").expect(201)
+    }
+
+    @Test func `a 410 that comes while the gateway ends is written down, and the gateway ends with 0`() throws {
+        let fleet = try SinkFleet(gateways: 1) { _ in
+            poll(nil, 0, 300)
+            return .status(410)
+        }
+        try fleet.put("hook").expect(201)
+        try fleet.add()
+        try waitUntil("it is in flight") { fleet.receiver.deliveries.count == 1 }
+        fleet.gateways[0].send(SIGTERM)
+        #expect(fleet.gateways[0].waitForEnd(atMost: .seconds(20)) == 0, "\(fleet.gateways[0].log)")
+        try fleet.addGateway()
+        #expect(try fleet.show("hook", on: 1)["state"] == "disabled")
+        #expect(try fleet.redis.run("XPENDING", "orders", "sink:hook").contains("unowned"))
+    }
+
+    @Test func `strict_networks holds the sinks of the file to what they name`() throws {
+        let receiver = try Receiver()
+        defer { receiver.stop() }
+        let sink = "{streams: [s], start: earliest, url: '\(receiver.url)'"
+        let configuration = "strict_networks: true\nsinks:\n  free: \(sink)}\n  named: \(sink), group: g, allow_networks: [127.0.0.0/8]}\n"
+        let fleet = try SinkFleet(gateways: 1, configuration: configuration)
+        let id = try fleet.add(to: "s")
+        try fleet.waitForReason("target_refused", of: "free")
+        try waitUntil("the other is delivered") { receiver.confirmed.contains(id) }
+        #expect(receiver.deliveries.allSatisfy { $0.json["group"] == "g" })
+    }
+
     @Test func `tokens see and change the sinks of their own streams`() throws {
         let directory = try TemporaryDirectory()
         for name in ["all", "orders"] { try directory.write("token-of-\(name)\n", to: name) }

@@ -28,8 +28,9 @@ typedef struct sluice_reader sluice_reader;
 sluice_reader *sluice_reader_create(void);
 void sluice_reader_free(sluice_reader *reader);
 
-// Feeds at most this many bytes at a time: hiredis moves what is left of its buffer after each reply.
-enum { SLUICE_READER_SLICE = 16 * 1024 };
+// Feeds at most this many bytes at a time: hiredis moves what is left of its buffer after each reply of a kilobyte,
+// and a slice of 16 KiB would be moved sixteen times.
+enum { SLUICE_READER_SLICE = 4 * 1024 };
 
 // 0, or -1 when there is no memory.
 int sluice_reader_feed(sluice_reader *reader, const void *bytes, size_t count);

@@ -4,8 +4,9 @@ import HTTP
 import Net
 import Redis
 
-struct AddOptions {
-    var stream: StreamName
+/// A class: what reads a body, what sends it and what explains a failure all hold it.
+final class AddOptions {
+    let stream: StreamName
     var id: StreamAddID?
     var trim: StreamTrim?
     var onlyIfExists = false
@@ -16,6 +17,8 @@ struct AddOptions {
     var key: [UInt8]?
     /// The replicas that are waited for.
     var replication: Replication?
+
+    init(stream: StreamName) { self.stream = stream }
 
     struct Replication {
         var replicas: Int
@@ -34,9 +37,9 @@ struct AddOptions {
 }
 
 extension AddOptions {
-    init(_ call: Call, _ limits: Limits) throws(Problem) {
-        stream = try call.stream()
-        if call.request.headerCount("idempotency-key") > 0 { key = try AddOptions.key(call.request, limits) }
+    convenience init(_ call: Call, _ limits: Limits) throws(Problem) {
+        self.init(stream: try call.stream())
+        if call.request.header("idempotency-key") != nil { key = try AddOptions.key(call.request, limits) }
         guard call.request.hasQuery else { return }
         let query = try call.query([
             "id", "maxlen", "minid", "approx", "limit", "nomkstream", "ref", "min_replicas", "replica_timeout_ms",

@@ -259,8 +259,7 @@ private struct FieldCopier {
 
     /// All bits where escapes hide what the name is.
     private static func bit(of name: JSONString) -> UInt64 {
-        guard !name.hasEscapes, let first = name.raw.first, let last = name.raw.last else { return .max }
-        return 1 << ((UInt64(first) &+ 7 &* UInt64(last) &+ 3 &* UInt64(name.raw.count)) & 63)
+        name.hasEscapes ? .max : name.raw.nameBit
     }
 
     private func append(_ string: JSONString, to command: inout RedisCommand) -> Problem? {

@@ -80,7 +80,7 @@ extension API {
     private func putBack(
         _ letter: DeadLetter, _ stream: StreamName, _ group: GroupName, _ id: StreamID, _ dead: (stream: StreamName, id: StreamID)
     ) async throws(Problem) -> (mode: String, newID: String?) {
-        var options = AddOptions(stream: stream)
+        let options = AddOptions(stream: stream)
         let scratch = loop.buffers.take()
         defer { loop.buffers.give(scratch) }
         if store.canTouchTogether(stream, dead.stream) {

@@ -49,7 +49,9 @@ extension API {
         _ = try call.query()
         let name = try call.sinkName()
         try refuseConfigured(name)
-        let definition = try SinkDefinition(name, try await call.jsonBody(limits), config)
+        var bounds = limits  // Spaces and escapes included.
+        bounds.bodyBytes = min(limits.bodyBytes, 2 * limits.sinkDefinitionBytes)
+        let definition = try SinkDefinition(name, try await call.jsonBody(bounds), config)
         try call.caller.require(definition)
         try await requireNothingOfOthers(name, call.caller)
         try await requireStreamTypes(definition)

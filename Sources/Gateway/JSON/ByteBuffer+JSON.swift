@@ -5,10 +5,28 @@ import Net
 extension ByteBuffer {
     /// A JSON string, quoted and escaped (RFC 8259 §7). `bytes` must be valid UTF-8, see `isValidUTF8`.
     func appendJSON(string bytes: UnsafeRawBufferPointer) {
+        appendJSON(string: bytes, plainUpTo: 0)
+    }
+
+    /// The same for any bytes; false, and nothing is appended, when they are not UTF-8.
+    func appendJSONIfUTF8(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        let plain = bytes.firstNotPlain(from: 0)
+        if plain == bytes.count {  // As most strings are.
+            append(UInt8(ascii: "\""))
+            append(bytes)
+            append(UInt8(ascii: "\""))
+            return true
+        }
+        guard isValidUTF8(UnsafeRawBufferPointer(rebasing: bytes[plain...])) else { return false }
+        appendJSON(string: bytes, plainUpTo: plain)
+        return true
+    }
+
+    private func appendJSON(string bytes: UnsafeRawBufferPointer, plainUpTo plain: Int) {
         append(UInt8(ascii: "\""))
         var start = 0
         while true {
-            let end = bytes.firstToEscape(from: start)
+            let end = bytes.firstToEscape(from: max(start, plain))
             if end > start { append(UnsafeRawBufferPointer(rebasing: bytes[start..<end])) }
             guard end < bytes.count else { break }
             appendEscape(bytes[end])

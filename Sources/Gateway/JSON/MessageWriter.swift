@@ -17,10 +17,15 @@ struct MessageWriter {
     /// `?fields=pairs`: fields as `[["name","value"],…]` always, not only where a name is repeated.
     var asPairs = false
 
-    /// Names compared with one another up to here; beyond, by a set.
+    /// So many names are compared one by one where their bits are alike; more, by a set.
     private static let comparedNames = 16
 
-    private enum Shape { case object, pairs, base64Object, base64Pairs }
+    private enum Shape {
+        case object, pairs, base64Object, base64Pairs
+
+        var isObject: Bool { self == .object || self == .base64Object }
+        var isBase64: Bool { self == .base64Object || self == .base64Pairs }
+    }
 
     /// Writes the entry `[id, [name, value, …]]` at the cursor and passes it. The fields of one that was
     /// deleted while it was pending are null.
@@ -52,69 +57,82 @@ struct MessageWriter {
 
     /// The value of `fields`, and `,"encoding":"base64"` behind it where that is so. Passes the fields.
     func writeFields(_ entries: inout RedisCursor) {
-        guard entries.kind == .array else {
-            entries.skip()
-            return body.append(literal: "null")
+        let (start, before) = (body.count, entries.place)
+        var shape: Shape = asPairs ? .pairs : .object
+        while true {
+            guard let count = entries.enterArray() else { return body.append(literal: "null") }
+            switch write(&entries, pairs: count / 2, shape) {
+            case .written:
+                if shape.isBase64 { body.append(literal: ",\"encoding\":\"base64\"") }
+                return
+            case .notText: shape = shape == .object ? .base64Object : .base64Pairs
+            case .repeatsName: shape = shape == .object ? .pairs : .base64Pairs
+            }
+            body.truncate(to: start)  // Once more from the beginning, in another shape.
+            entries.goBack(to: before)
         }
-        let start = body.count
-        var fields = entries.takeArray()!
-        let again = fields
-        let repeats = hasRepeatedName(fields)
-        let shape: Shape = asPairs || repeats ? .pairs : .object
-        if write(&fields, shape) { return }
-        body.truncate(to: start)  // Something is not UTF-8: the whole message is base64.
-        fields = again
-        _ = write(&fields, shape == .object ? .base64Object : .base64Pairs)
-        body.append(literal: ",\"encoding\":\"base64\"")
     }
 
-    /// False when a name or value is not UTF-8: what was written so far is worthless.
-    private func write(_ fields: inout RedisCursor, _ shape: Shape) -> Bool {
-        let isObject = shape == .object || shape == .base64Object
-        body.append(isObject ? UInt8(ascii: "{") : UInt8(ascii: "["))
-        var isFirst = true
-        while let name = fields.takeBytes(), let value = fields.takeBytes() {
-            if !isFirst { body.append(UInt8(ascii: ",")) }
-            isFirst = false
-            if !isObject { body.append(UInt8(ascii: "[")) }
-            if shape == .base64Object || shape == .base64Pairs {
-                body.appendBase64(name)
-                body.append(isObject ? UInt8(ascii: ":") : UInt8(ascii: ","))
-                body.appendBase64(value)
-            } else {
-                guard isValidUTF8(name), isValidUTF8(value) else { return false }
-                body.appendJSON(string: name)
-                body.append(isObject ? UInt8(ascii: ":") : UInt8(ascii: ","))
-                body.appendJSON(string: value)
+    private enum Written {
+        case written
+        /// A name or value is not UTF-8: the whole message is base64.
+        case notText
+        /// An object can't hold it.
+        case repeatsName
+    }
+
+    /// What was written is worthless unless it is all.
+    private func write(_ fields: inout RedisCursor, pairs count: Int, _ shape: Shape) -> Written {
+        let first = fields.place
+        if shape.isObject, count > MessageWriter.comparedNames, MessageWriter.repeatName(fields, count) { return .repeatsName }
+        var names: UInt64 = 0
+        body.append(shape.isObject ? UInt8(ascii: "{") : UInt8(ascii: "["))
+        for place in 0..<count {
+            // Names and values are texts; what is none would be written as an empty one.
+            let name = fields.takeBytes() ?? UnsafeRawBufferPointer(start: nil, count: 0)
+            let value = fields.takeBytes() ?? UnsafeRawBufferPointer(start: nil, count: 0)
+            if shape.isObject, count <= MessageWriter.comparedNames {
+                let bit = name.nameBit
+                if names & bit != 0, MessageWriter.has(name, among: fields, from: first, place) { return .repeatsName }
+                names |= bit
             }
-            if !isObject { body.append(UInt8(ascii: "]")) }
+            if place > 0 { body.append(UInt8(ascii: ",")) }
+            if !shape.isObject { body.append(UInt8(ascii: "[")) }
+            guard append(name, shape) else { return .notText }
+            body.append(shape.isObject ? UInt8(ascii: ":") : UInt8(ascii: ","))
+            guard append(value, shape) else { return .notText }
+            if !shape.isObject { body.append(UInt8(ascii: "]")) }
         }
-        body.append(isObject ? UInt8(ascii: "}") : UInt8(ascii: "]"))
+        body.append(shape.isObject ? UInt8(ascii: "}") : UInt8(ascii: "]"))
+        return .written
+    }
+
+    private func append(_ text: UnsafeRawBufferPointer, _ shape: Shape) -> Bool {
+        guard shape.isBase64 else { return body.appendJSONIfUTF8(text) }
+        body.appendBase64(text)
         return true
     }
 
-    private func hasRepeatedName(_ fields: RedisCursor) -> Bool {
-        let count = fields.remaining / 2
-        if count < 2 || asPairs { return false }
-        if count > MessageWriter.comparedNames { return hasRepeatedNameAmongMany(fields) }
-        var outer = fields
-        while let name = outer.takeBytes() {
-            outer.skip()
-            var inner = outer
-            while let other = inner.takeBytes() {
-                inner.skip()
-                if name.isSame(as: other) { return true }
-            }
+    /// Whether one of the first `count` pairs, which begin at `first`, has that name.
+    private static func has(
+        _ name: UnsafeRawBufferPointer, among fields: RedisCursor, from first: RedisCursor.Place, _ count: Int
+    ) -> Bool {
+        var rest = fields
+        rest.goBack(to: first)
+        for _ in 0..<count {
+            if let other = rest.takeBytes(), other.isSame(as: name) { return true }
+            rest.skip()
         }
         return false
     }
 
-    private func hasRepeatedNameAmongMany(_ fields: RedisCursor) -> Bool {
+    /// Whether two of many pairs have one name.
+    private static func repeatName(_ fields: RedisCursor, _ count: Int) -> Bool {
         var names = Set<[UInt8]>()
         var rest = fields
-        while let name = rest.takeBytes() {
+        for _ in 0..<count {
+            if let name = rest.takeBytes(), !names.insert(Array(name)).inserted { return true }
             rest.skip()
-            if !names.insert(Array(name)).inserted { return true }
         }
         return false
     }
@@ -148,6 +166,12 @@ extension ByteBuffer {
 }
 
 extension UnsafeRawBufferPointer {
+    /// A bit of a name: names without a bit in common differ.
+    var nameBit: UInt64 {
+        guard count > 0 else { return 1 }
+        return 1 << ((UInt64(self[0]) &+ 7 &* UInt64(self[count - 1]) &+ 3 &* UInt64(truncatingIfNeeded: count)) & 63)
+    }
+
     func isSame(as other: UnsafeRawBufferPointer) -> Bool {
         guard count == other.count, let a = baseAddress, let b = other.baseAddress else { return count == other.count }
         return memcmp(a, b, count) == 0

@@ -125,9 +125,9 @@ extension RedisReply {
     /// The entries in a reply of XREAD or XREADGROUP about one stream; nil when there are none.
     var entriesOfOnlyStream: RedisCursor? {
         var streams = elements
-        guard streams.enterArray() == 2 else { return nil }
+        guard streams.remaining == 1, streams.enterArray() == 2 else { return nil }
         streams.skip()
-        return streams.takeArray()
+        return streams.lastArray
     }
 
     /// The parts of `TakeScript`'s reply.

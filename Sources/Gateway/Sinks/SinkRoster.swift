@@ -295,7 +295,8 @@ final class SinkRoster {
 
     /// Its run ends, if it has one.
     private func end(_ entry: Entry) {
-        guard let sink = entry.sink, let number = runs.first(where: { $0.value === sink })?.key else { return }
+        // When the gateway ends, all runs do, once.
+        guard !isDraining, let sink = entry.sink, let number = runs.first(where: { $0.value === sink })?.key else { return }
         sink.journal.changed = {}  // The rest is told when it has landed.
         sink.journal.disabled = { _ in }
         entry.sink = nil
@@ -356,7 +357,7 @@ final class SinkRoster {
     func drain(until end: EventLoop.Instant) {
         isDraining = true
         drainEnd = end
-        for number in runs.keys where !leaving.contains(number) { startWork(.endSink(number)) }
+        for number in runs.keys where leaving.insert(number).inserted { startWork(.endSink(number)) }
     }
 
     var isDrained: Bool { runs.isEmpty }
