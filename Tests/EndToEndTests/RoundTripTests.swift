@@ -11,7 +11,7 @@ import Testing
     private static let exempt: Set = [
         "checkHealth", "checkReadiness", "showMetrics", "showInfo", "showOpenAPI", "showDocs", "showErrors", "showHome",
         // Of definitions, and of as many streams as a sink has: no Redis command is their like.
-        "listSinks", "showSink", "putSink", "deleteSink", "pauseSink", "resumeSink", "testSink",
+        "listSinks", "showSink", "putSink", "deleteSink", "pauseSink", "resumeSink", "testSink", "listDeliveries",
     ]
 
     /// The commands that name `stream` and came over a connection (not from a script), while `body` ran.
