@@ -10,7 +10,7 @@ extension ErrorTests {
         put(#""ulr":"x""#, says: "did you mean \"url\"?"),
         put(#""batch":{"max_messages":5}"#, says: "/batch: batch: not supported by this version"),
         put(#""order_by":"stream""#, says: "not supported"),
-        put(#""order_by":"none""#, says: "not supported"),
+        put(#""auth":{}"#, says: "expected basic, bearer, oauth2 or mtls"),
         put(#""url":"http://i/""#, says: "given twice"),
         put(#""group":5"#, says: "/group"),
         put(#""group":"""#, says: "a name"),
