@@ -114,13 +114,13 @@ extension API {
     func findSink(_ call: Call) async throws(Problem) -> FoundSink {
         let name = try call.sinkName()
         let replies = try await askAll([.hget(GatewayKeys.sinks, name), .hget(GatewayKeys.sinkStops, name)])
-        let stop = SinkStop(json: replies[1].bytes)
+        let stop = replies[1].withBytes { SinkStop(json: $0) }
         if let definition = config.sinks.first(where: { $0.name == name }) {
             try call.caller.require(definition)
             return FoundSink(definition, stop)
         }
         guard !replies[0].isNull else { throw .sinkNotFound(name) }
-        let sink = FoundSink(name, replies[0].bytes, stop)
+        let sink = replies[0].withBytes { FoundSink(name, $0, stop) }
         if let definition = sink.definition { try call.caller.require(definition) }
         guard call.caller.mayUse(sink) else { throw Problem(.forbidden, "This version can't read the sink's definition, so that it can't tell whose it is.") }
         return sink
@@ -154,7 +154,7 @@ extension API {
     private func requireNothingOfOthers(_ name: String, _ caller: Caller) async throws(Problem) {
         guard caller.token != nil else { return }
         let stored = try await askAll([.hget(GatewayKeys.sinks, name)])[0]
-        guard !stored.isNull, !caller.mayUse(FoundSink(name, stored.bytes, nil)) else { return }
+        guard !stored.isNull, !caller.mayUse(stored.withBytes { FoundSink(name, $0, nil) }) else { return }
         throw Problem(.forbidden, "There is a sink '\(name)' already, of streams that the token is not for.")
     }
 

@@ -178,7 +178,7 @@ final class SinkRoster {
         isLoading = true
         nudged = []
         do throws(RedisError) {
-            let latest = Array(try await store.send(.get(GatewayKeys.sinkVersion)).bytes)
+            let latest = try await store.send(.get(GatewayKeys.sinkVersion)).withBytes { Array($0) }
             if !isLoaded || latest != version { try await loadChanged() }
             version = latest
             isLoaded = true
