@@ -47,7 +47,7 @@ import Testing
         let arguments = ["--url", "http://127.0.0.1:\(rig.port)", "--once", "--stream", stream]
         let alive = try PythonProgram.run(watch, arguments + ["--dead-after", "3600"])
         #expect(alive.code == 0)
-        #expect(alive.output.contains("\(stream) g: lag 0, pending 1, consumers 1"), "\(alive.output)")
+        #expect(alive.output.contains("\(stream) g: lag ") && alive.output.contains(", pending 1, consumers 1"), "\(alive.output)")
         #expect(!alive.output.contains("ALERT"))
         let dead = try PythonProgram.run(watch, arguments + ["--dead-after", "0"])
         #expect(dead.code == 1)
@@ -104,7 +104,9 @@ private final class Crew {
         }
         try waitUntil("every message is acknowledged\(random.note)", atMost: .seconds(60)) {
             let group = try rig.client.get("/v1/streams/\(stream)/groups/g").json
-            return group["pending"] == 0 && group["lag"] == 0
+            // Before Redis 7.0 it can't tell the lag.
+            let isRead = try group["lag"] == .null ? paid().count == payments : group["lag"] == 0
+            return isRead && group["pending"] == 0
         }
         #expect(try paid() == Set((0..<payments).map(String.init)), "\(random.note)")
         #expect(try rig.client.get("/v1/streams/\(stream):dlq/messages").status == 404, "nothing failed eight times\(random.note)")
