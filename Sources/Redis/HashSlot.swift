@@ -21,20 +21,24 @@ public struct HashSlot: Hashable, Sendable {
     }
 
     /// For each slot the first number that lands there, as text. Numbers below 200,000 cover all slots; made
-    /// once, in a few milliseconds, when first asked. (As arrays of bytes they would take 2 MB.)
+    /// once, in a millisecond or two, when first asked. (As arrays of bytes they would take 2 MB.)
     private static let tags: [UInt32] = {
-        var tags = [UInt32?](repeating: nil, count: count)
+        var tags = [UInt32](repeating: .max, count: count)
         var missing = count
-        var number: UInt32 = 0
+        let digits = Array("0123456789abcdefghijklmnopqrstuvwxyz".utf8)
+        // Numbers that differ in their last digit alone begin alike: that much is hashed once for all of them.
+        var front: UInt32 = 0
         while missing > 0 {
-            let slot = Int(crc16(text(number)[...]) % UInt16(count))
-            if tags[slot] == nil {
-                tags[slot] = number
+            let begun = front == 0 ? 0 : crc16(text(front)[...])
+            for (last, digit) in digits.enumerated() {
+                let slot = Int(crc16(begun, digit) % UInt16(count))
+                guard tags[slot] == .max else { continue }
+                tags[slot] = front * 36 + UInt32(last)
                 missing -= 1
             }
-            number += 1
+            front += 1
         }
-        return tags.map { $0! }
+        return tags
     }()
 
     private static func text(_ number: UInt32) -> [UInt8] { Array(String(number, radix: 36).utf8) }
@@ -46,6 +50,8 @@ public struct HashSlot: Hashable, Sendable {
     }
 
     private static func crc16(_ bytes: ArraySlice<UInt8>) -> UInt16 {
-        bytes.reduce(0) { crc, byte in crc << 8 ^ table[Int(UInt8(crc >> 8) ^ byte)] }
+        bytes.reduce(0) { crc16($0, $1) }
     }
+
+    private static func crc16(_ crc: UInt16, _ byte: UInt8) -> UInt16 { crc << 8 ^ table[Int(UInt8(crc >> 8) ^ byte)] }
 }
