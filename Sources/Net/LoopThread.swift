@@ -1,4 +1,5 @@
-// A thread for a loop. The first loop of a process runs on the main thread, each other on one of these.
+// A thread. The first loop of a process runs on the main thread, each other on one of these; and so does work that
+// would hold a loop up.
 
 import CLinux
 import Glibc
@@ -23,6 +24,9 @@ public struct LoopThread {
 
     /// Waits until the body has returned.
     public func join() { pthread_join(handle, nil) }
+
+    /// Nobody will join it: it ends by itself when its body has returned.
+    public func detach() { pthread_detach(handle) }
 
     /// Cores that this process may run on: a container may have fewer than the machine.
     public static var availableCores: Int { max(1, Int(sluice_available_cores())) }

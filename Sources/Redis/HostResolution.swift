@@ -1,6 +1,5 @@
 // Names become addresses on a thread of their own: the resolver blocks, for seconds at worst.
 
-import Glibc
 import Net
 
 /// A resolution under way. The thread hands its result to the loop; whoever asked may be gone by then.
@@ -25,19 +24,12 @@ final class HostResolution: @unchecked Sendable {
 
     /// False when the system has no thread for us.
     func start() -> Bool {
-        var thread = pthread_t()
-        let argument = Unmanaged.passRetained(self)
-        let status = pthread_create(&thread, nil, { argument in
-            guard let argument else { return nil }
-            Unmanaged<HostResolution>.fromOpaque(argument).takeRetainedValue().resolve()
-            return nil
-        }, argument.toOpaque())
-        guard status == 0 else {
-            argument.release()
+        do throws(SystemError) {
+            try LoopThread { [self] in resolve() }.detach()
+            return true
+        } catch {
             return false
         }
-        pthread_detach(thread)
-        return true
     }
 
     func cancel() { completion = nil }

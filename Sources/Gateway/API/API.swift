@@ -43,6 +43,7 @@ final class API {
     let metrics: Metrics
     let recovery: Recovery
     let sinks: SinkRoster
+    let docs: DocsPage
     var unowned = UnownedIndex()
     /// Commands that go out together at the end of the tick.
     var consumersToCreate: [RedisCommand] = []
@@ -62,6 +63,7 @@ final class API {
         self.metrics = metrics
         recovery = Recovery(loop: loop, store: store, longPoll: longPoll, limits: config.limits)
         sinks = SinkRoster(loop: loop, index: longPoll.index, store: store, config: config)
+        docs = DocsPage(loop)
     }
 }
 

@@ -7,7 +7,7 @@ extension API {
     /// `GET /docs`
     func showDocs(_ call: Call) async throws(Problem) -> Response {
         _ = try call.query()
-        switch OpenAPIPage.shared {
+        switch await docs.get() {
         case .success(let html): return page(html)
         case .failure: throw Problem(.internalError, "The document in this binary can't be read; /openapi.yaml has it as it is.")
         }

@@ -73,26 +73,23 @@ struct OpenAPIPage {
 
     /// What several calls refer to.
     private func writeShared(to html: inout HTML) {
-        html.add("<section><h2>Answers that calls share</h2>\n")
-        for response in document["components"]?["responses"]?.pairs ?? [] {
-            html.begin("h3", id: "response-", response.name)
-            html.text(response.name)
+        write("Answers that calls share", of: "responses", id: "response-", to: &html) { write(answer: $0, to: &$1) }
+        write("Headers", of: "headers", id: "header-", to: &html) { write(header: $0, to: &$1) }
+        write("Schemas", of: "schemas", id: "schema-", to: &html) { write(schema: $0, to: &$1) }
+    }
+
+    private func write(
+        _ title: StaticString, of kind: String, id prefix: StaticString, to html: inout HTML,
+        _ write: (ConfigNode, inout HTML) -> Void
+    ) {
+        html.add("<section><h2>")
+        html.add(title)
+        html.add("</h2>\n")
+        for component in document["components"]?[kind]?.pairs ?? [] {
+            html.begin("h3", id: prefix, component.name)
+            html.text(component.name)
             html.add("</h3>\n")
-            write(answer: response.value, to: &html)
-        }
-        html.add("</section>\n<section><h2>Headers</h2>\n")
-        for header in document["components"]?["headers"]?.pairs ?? [] {
-            html.begin("h3", id: "header-", header.name)
-            html.text(header.name)
-            html.add("</h3>\n")
-            write(header: header.value, to: &html)
-        }
-        html.add("</section>\n<section><h2>Schemas</h2>\n")
-        for schema in document["components"]?["schemas"]?.pairs ?? [] {
-            html.begin("h3", id: "schema-", schema.name)
-            html.text(schema.name)
-            html.add("</h3>\n")
-            write(schema: schema.value, to: &html)
+            write(component.value, &html)
         }
         html.add("</section>\n")
     }
