@@ -87,7 +87,7 @@ extension RedisCommand {
         return command
     }
 
-    public static func zrem(_ key: [UInt8], _ member: String) -> RedisCommand {
+    public static func zrem(_ key: [UInt8], _ member: [UInt8]) -> RedisCommand {
         var command = change("ZREM", key)
         command.append(member)
         return command

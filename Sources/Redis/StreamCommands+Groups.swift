@@ -131,18 +131,8 @@ extension RedisCommand {
         return command
     }
 
-    public static func xgroupDestroy(_ key: [UInt8], group: [UInt8]) -> RedisCommand {
-        xgroup("DESTROY", key, group)
-    }
-
     public static func xgroupCreateConsumer(_ key: [UInt8], group: [UInt8], consumer: [UInt8]) -> RedisCommand {
         var command = xgroup("CREATECONSUMER", key, group)
-        command.append(consumer)
-        return command
-    }
-
-    public static func xgroupDeleteConsumer(_ key: [UInt8], group: [UInt8], consumer: [UInt8]) -> RedisCommand {
-        var command = xgroup("DELCONSUMER", key, group)
         command.append(consumer)
         return command
     }

@@ -56,12 +56,6 @@ extension RedisCommand {
         return command
     }
 
-    public static func xlen(_ key: [UInt8]) -> RedisCommand {
-        var command = RedisCommand("XLEN", effect: .read)
-        command.appendKey(key)
-        return command
-    }
-
     public static func xdel(_ key: [UInt8], _ ids: [StreamID]) -> RedisCommand {
         var command = RedisCommand("XDEL", effect: .write, reserving: 64 + key.count + 32 * ids.count)
         command.appendKey(key)

@@ -297,10 +297,7 @@ extension StreamStore {
 extension RedisCommand {
     /// ZREM of a group from the index of policies.
     static func forgetPolicy(_ stream: StreamName, _ group: GroupName) -> RedisCommand {
-        var command = RedisCommand("ZREM", effect: .write)
-        command.appendKey(GatewayKeys.policies)
-        command.append(Nudge.pack(stream, group))
-        return command
+        .zrem(GatewayKeys.policies, Nudge.pack(stream, group))
     }
 }
 

@@ -83,11 +83,7 @@ extension RecoveryPolicy {
 extension RecoveryPolicy {
     /// HMGET of what `init(_:)` takes, and of the counters behind it.
     static func read(_ stream: StreamName, _ group: GroupName) -> RedisCommand {
-        var command = RedisCommand("HMGET", effect: .read)
-        command.appendKey(GatewayKeys.recovery(stream, group))
-        for member in members { command.append(member) }
-        for counter in RecoveryCounts.members { command.append(counter) }
-        return command
+        .hmget(GatewayKeys.recovery(stream, group), members + RecoveryCounts.members)
     }
 
     /// Of the answer to `read`; nil where there is no policy.

@@ -102,8 +102,8 @@ final class Sink: Flushable {
 
     /// One a stream, in the order of `definition.streams`.
     var snapshots: [SinkSnapshot] {
-        definition.streams.enumerated().map { index, stream in
-            SinkSnapshot(sink: definition.name, stream: stream, status: status, counters: state.counters(index))
+        zip(definition.streams, state.counters).map { stream, counters in
+            SinkSnapshot(sink: definition.name, stream: stream, status: status, counters: counters)
         }
     }
 

@@ -118,9 +118,7 @@ extension SinkRoster {
         if entry.refusal != nil && entry.sink == nil { report.state = "refused" }
         report.refusal = entry.refusal
         var sum = SinkCounters()
-        for stream in entry.definition?.streams ?? [] {
-            sum.add(counters(entry, stream))
-        }
+        for counters in counters(entry) { sum.add(counters) }
         report.counters = sum.named
         guard let sink = entry.sink else { return report }
         report.consumer = String(decoding: sink.consumer.bytes, as: UTF8.self)
@@ -153,6 +151,6 @@ extension SinkRoster {
         guard !entries.isEmpty else { return }
         // It is believed for some seconds more.
         _ = try? await store.send(
-            [.del(GatewayKeys.sinkReports(place)), .zrem(GatewayKeys.sinkReplicas, place)], tracked: false)
+            [.del(GatewayKeys.sinkReports(place)), .zrem(GatewayKeys.sinkReplicas, Array(place.utf8))], tracked: false)
     }
 }

@@ -129,8 +129,8 @@ final class SinkRoster {
 
     var snapshots: [SinkSnapshot] {
         entries.values.sorted { $0.name < $1.name }.flatMap { entry in
-            (entry.definition?.streams ?? []).map { stream in
-                SinkSnapshot(sink: entry.name, stream: stream, status: status(entry), counters: counters(entry, stream))
+            zip(entry.definition?.streams ?? [], counters(entry)).map { stream, counters in
+                SinkSnapshot(sink: entry.name, stream: stream, status: status(entry), counters: counters)
             }
         }
     }
@@ -143,12 +143,13 @@ final class SinkRoster {
         }
     }
 
-    func counters(_ entry: Entry, _ stream: String) -> SinkCounters {
-        var counters = entry.earlier[stream] ?? SinkCounters()
+    /// One a stream of the definition: what this run and those before it have done.
+    func counters(_ entry: Entry) -> [SinkCounters] {
+        var sums = entry.earlier
         for run in [entry.sink].compactMap(\.self) + entry.leaving {
-            if let place = run.definition.streams.firstIndex(of: stream) { counters.add(run.state.counters(place)) }
+            for (stream, counters) in zip(run.definition.streams, run.state.counters) { sums[stream, default: SinkCounters()].add(counters) }
         }
-        return counters
+        return (entry.definition?.streams ?? []).map { sums[$0] ?? SinkCounters() }
     }
 
     // MARK: What there is
@@ -317,8 +318,8 @@ final class SinkRoster {
         leaving.remove(number)
         guard let entry = entries[sink.definition.name], entry.leaving.contains(where: { $0 === sink }) else { return }
         entry.leaving.removeAll { $0 === sink }
-        for (place, stream) in sink.definition.streams.enumerated() where entry.definition?.streams.contains(stream) == true {
-            var counters = sink.state.counters(place)
+        for (stream, counters) in zip(sink.definition.streams, sink.state.counters) where entry.definition?.streams.contains(stream) == true {
+            var counters = counters
             (counters.inFlight, counters.held) = (0, 0)  // What did not land is taken over by others.
             entry.earlier[stream, default: SinkCounters()].add(counters)
         }

@@ -191,11 +191,12 @@ struct SinkState {
         return pausedUntil > now ? .backingOff(until: pausedUntil) : .running
     }
 
-    func counters(_ stream: Int) -> SinkCounters {
-        var counters = streams[stream].counters
-        for (key, message) in held where key.stream == stream {
-            counters.held += 1
-            if message.phase == .inFlight { counters.inFlight += 1 }
+    /// One a stream. What is held is walked once for all of them.
+    var counters: [SinkCounters] {
+        var counters = streams.map(\.counters)
+        for (key, message) in held {
+            counters[key.stream].held += 1
+            if message.phase == .inFlight { counters[key.stream].inFlight += 1 }
         }
         return counters
     }
