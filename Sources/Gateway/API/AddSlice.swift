@@ -176,8 +176,8 @@ final class AddSlice {
                 switch fate.kind {
                 case .added:
                     api.metrics.messagesAdded += 1
-                    results.append(id: id(fate))
-                case .replayed: results.append(replayed: id(fate))
+                    results.append(id: id(fate), isReplayed: false)
+                case .replayed: results.append(id: id(fate), isReplayed: true)
                 default: results.append(await problem(index, api))
                 }
                 index += 1

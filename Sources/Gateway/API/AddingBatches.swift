@@ -172,20 +172,12 @@ struct BatchResults {
         body.append(literal: "{\"results\":[")
     }
 
-    mutating func append(id: UnsafeRawBufferPointer) {
+    mutating func append(id: UnsafeRawBufferPointer, isReplayed: Bool) {
         separate()
-        added += 1
+        if isReplayed { replayed += 1 } else { added += 1 }
         body.append(literal: "{\"id\":\"")
         body.append(id)
-        body.append(literal: "\"}")
-    }
-
-    mutating func append(replayed id: UnsafeRawBufferPointer) {
-        separate()
-        replayed += 1
-        body.append(literal: "{\"id\":\"")
-        body.append(id)
-        body.append(literal: "\",\"replayed\":true}")
+        body.append(literal: isReplayed ? "\",\"replayed\":true}" : "\"}")
     }
 
     mutating func append(_ problem: Problem) {

@@ -136,7 +136,7 @@ private struct EventReader {
             return nil
         }
         let name = member.bytes()
-        let pointer = "\(place)/" + String(decoding: name.prefix(80), as: UTF8.self).replacing("~", with: "~0").replacing("/", with: "~1")
+        let pointer = "\(place)/" + JSONObject.pointerToken(String(decoding: name.prefix(80), as: UTF8.self))
         if let refusal = attributes.refusal(name) { return .body(refusal, at: pointer) }
         if EventAttributes.isOwn(name) && kind != .string {
             return .body("\(name.quoted) is a string that is not empty", at: pointer)

@@ -70,8 +70,6 @@ struct Limits: Sendable, Equatable {
     /// Longest delay of a nack: what waits longer is a schedule. `sluice_problems_total{code="INVALID_JSON"}`; 400
     /// `INVALID_JSON`.
     var nackDelay: Duration = .seconds(12 * 3600)
-    /// Unacknowledged messages of one pushed consumer (`max_pending`), by default. 400 `INVALID_PARAMETER` past `count`.
-    var tailPending = 100
 
     // MARK: Many requests (API.md §9)
 

@@ -48,13 +48,6 @@ extension SinkDefinition {
     }
 }
 
-/// The text as a JSON string.
-func jsonText(_ text: String) -> String {
-    let buffer = ByteBuffer(capacity: text.utf8.count + 16)
-    buffer.appendJSON(text)
-    return String(decoding: buffer.bytes, as: UTF8.self)
-}
-
 extension SinkDefinition.Retry {
     fileprivate var json: String {
         "{\"base_ms\":\(base.wholeMilliseconds),\"factor\":\(factor),\"max_ms\":\(max.wholeMilliseconds),\"jitter\":\(jitter),"

@@ -58,3 +58,15 @@ extension ByteBuffer {
         }
     }
 }
+
+/// The text as a JSON string.
+func jsonText(_ text: String) -> String {
+    let buffer = ByteBuffer(capacity: text.utf8.count + 16)
+    buffer.appendJSON(text)
+    return String(decoding: buffer.bytes, as: UTF8.self)
+}
+
+extension Optional<Int> {
+    /// Itself, or null.
+    var json: String { map { "\($0)" } ?? "null" }
+}

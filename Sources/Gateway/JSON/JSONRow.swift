@@ -11,22 +11,13 @@ struct JSONRow {
 
     private init(_ node: ConfigNode) { self.node = node }
 
-    subscript(_ name: String) -> JSONRow? {
-        guard case .map(let members) = node.content else { return nil }
-        return members.first { $0.name == name }.map { JSONRow($0.value) }
-    }
+    subscript(_ name: String) -> JSONRow? { node[name].map { JSONRow($0) } }
 
     /// Of a list.
-    var elements: [JSONRow] {
-        guard case .list(let nodes) = node.content else { return [] }
-        return nodes.map { JSONRow($0) }
-    }
+    var elements: [JSONRow] { node.elements.map { JSONRow($0) } }
 
     /// Of an object, in its order.
-    var members: [(name: String, value: JSONRow)] {
-        guard case .map(let members) = node.content else { return [] }
-        return members.map { ($0.name, JSONRow($0.value)) }
-    }
+    var members: [(name: String, value: JSONRow)] { node.pairs.map { ($0.name, JSONRow($0.value)) } }
 
     var text: String? {
         guard case .scalar(let text, isQuoted: true) = node.content else { return nil }
@@ -39,13 +30,5 @@ struct JSONRow {
     }
 
     /// Written again.
-    var json: String {
-        switch node.content {
-        case .null: "null"
-        case .scalar(let text, isQuoted: true): jsonText(text)
-        case .scalar(let text, isQuoted: false): text
-        case .list(let nodes): "[\(nodes.map { JSONRow($0).json }.joined(separator: ","))]"
-        case .map(let members): "{\(members.map { "\(jsonText($0.name)):\(JSONRow($0.value).json)" }.joined(separator: ","))}"
-        }
-    }
+    var json: String { node.compactJSON }
 }

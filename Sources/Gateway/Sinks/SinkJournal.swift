@@ -94,11 +94,9 @@ extension WebhookResult {
 extension SinkJournal.Attempt {
     /// A row of `GET /v1/sinks/{name}/deliveries`.
     func json(stream: String, replica: String) -> [UInt8] {
-        let status = outcome.status.map { "\($0)" } ?? "null"
         let error = outcome.error.isEmpty ? "null" : jsonText(outcome.error)
-        let next = next.map { "\($0.milliseconds)" } ?? "null"
         return Array(
-            "{\"at_ms\":\(wall.milliseconds),\"stream\":\(jsonText(stream)),\"id\":\"\(key.id)\",\"attempt\":\(number),\"outcome\":\"\(outcome.name)\",\"status\":\(status),\"ms\":\(duration.milliseconds),\"error\":\(error),\"next_attempt_ms\":\(next),\"replica\":\(jsonText(replica))}"
+            "{\"at_ms\":\(wall.milliseconds),\"stream\":\(jsonText(stream)),\"id\":\"\(key.id)\",\"attempt\":\(number),\"outcome\":\"\(outcome.name)\",\"status\":\(outcome.status.json),\"ms\":\(duration.milliseconds),\"error\":\(error),\"next_attempt_ms\":\((next?.milliseconds).json),\"replica\":\(jsonText(replica))}"
                 .utf8)
     }
 }

@@ -67,8 +67,3 @@ extension SinkReport {
         counters = row["counters"]?.members.map { ($0.name, $0.value.integer ?? 0) } ?? []
     }
 }
-
-extension Optional<Int> {
-    /// Itself, or null.
-    var json: String { map { "\($0)" } ?? "null" }
-}

@@ -1,4 +1,4 @@
-// A YAML document that is shown rather than obeyed: its parts by name, and its values as JSON.
+// A document that is shown or read back rather than obeyed: its parts by name, and its values as JSON.
 
 import Net
 
@@ -32,18 +32,25 @@ extension ConfigNode {
         case .list(let nodes):
             return "[\n" + nodes.map { inner + $0.json(indent: indent + 2) }.joined(separator: ",\n") + "\n\(outer)]"
         case .map(let members):
-            let lines = members.map { "\(inner)\(ConfigNode.quote($0.name)): \($0.value.json(indent: indent + 2))" }
+            let lines = members.map { "\(inner)\(jsonText($0.name)): \($0.value.json(indent: indent + 2))" }
             return "{\n" + lines.joined(separator: ",\n") + "\n\(outer)}"
         }
     }
 
-    /// As JSON on one line.
-    var jsonLine: String {
+    /// As JSON on one line, for eyes.
+    var jsonLine: String { jsonLine(space: " ") }
+
+    /// As JSON on one line, for machines.
+    var compactJSON: String { jsonLine(space: "") }
+
+    private func jsonLine(space: String) -> String {
         switch content {
-        case .null: "null"
-        case .scalar(let text, let isQuoted): !isQuoted && ConfigNode.isLiteral(text) ? text : ConfigNode.quote(text)
-        case .list(let nodes): "[" + nodes.map(\.jsonLine).joined(separator: ", ") + "]"
-        case .map(let members): "{" + members.map { "\(ConfigNode.quote($0.name)): \($0.value.jsonLine)" }.joined(separator: ", ") + "}"
+        case .null: return "null"
+        case .scalar(let text, let isQuoted): return !isQuoted && ConfigNode.isLiteral(text) ? text : jsonText(text)
+        case .list(let nodes): return "[" + nodes.map { $0.jsonLine(space: space) }.joined(separator: ",\(space)") + "]"
+        case .map(let members):
+            let written = members.map { "\(jsonText($0.name)):\(space)\($0.value.jsonLine(space: space))" }
+            return "{" + written.joined(separator: ",\(space)") + "}"
         }
     }
 
@@ -61,11 +68,5 @@ extension ConfigNode {
                 return false
             }
         }
-    }
-
-    private static func quote(_ text: String) -> String {
-        let buffer = ByteBuffer(capacity: text.utf8.count + 16)
-        buffer.appendJSON(text)
-        return String(decoding: buffer.takeArray(), as: UTF8.self)
     }
 }
