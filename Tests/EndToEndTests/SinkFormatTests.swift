@@ -22,7 +22,7 @@ import Testing
         let program = PythonProgram.root("Tests/Python/read_deliveries.py")
         let run = try PythonProgram.run(program, [file, kind] + SinkRig.secrets)
         #expect(run.code == 0 && run.output.hasSuffix("\(deliveries.count) deliveries verified\n"), "\(run.output)")
-        return try run.output.split(separator: "\n").dropLast().map { try JSONDecoder().decode(JSON.self, from: Data($0.utf8)) }
+        return try run.output.split(separator: "\n").dropLast().map { try JSON(parsing: $0.utf8) }
     }
 
     /// The fields of a stream's messages.

@@ -147,7 +147,7 @@ package struct Contract: Sendable {
         if type.hasSuffix("json") {
             guard reply.body.last == UInt8(ascii: "\n") else { return ["the body does not end in a line feed"] }
             // What is no JSON is told as such.
-            guard let read = try? JSONDecoder().decode(JSON.self, from: Data(reply.body)) else { return ["the body is no JSON: \(reply.text.prefix(200))"] }
+            guard let read = try? JSON(parsing: reply.body) else { return ["the body is no JSON: \(reply.text.prefix(200))"] }
             value = read
         }
         return schema.violations(of: value, definitions, isClosed: true).map { "\(reply.status) \($0)" }

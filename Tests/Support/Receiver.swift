@@ -47,7 +47,7 @@ package final class Receiver: Sendable {
 
         package var json: JSON {
             // What is no JSON fails the comparison.
-            (try? JSONDecoder().decode(JSON.self, from: Data(body))) ?? .null
+            (try? JSON(parsing: body)) ?? .null
         }
 
         /// The stream's entry.

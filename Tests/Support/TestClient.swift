@@ -25,7 +25,7 @@ package struct Reply: Sendable {
     /// The body as JSON; null where it is none.
     package var json: JSON {
         // Bodies that are no JSON are told by the comparison that fails.
-        (try? JSONDecoder().decode(JSON.self, from: Data(body))) ?? .null
+        (try? JSON(parsing: body)) ?? .null
     }
 
     /// The problem's code, where it is one.

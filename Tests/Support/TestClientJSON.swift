@@ -1,6 +1,8 @@
 // JSON values as tests compare them.
 
-package enum JSON: Decodable, Equatable, Sendable {
+import Foundation
+
+package enum JSON: Equatable, Sendable {
     case null
     case boolean(Bool)
     case integer(Int)
@@ -9,16 +11,26 @@ package enum JSON: Decodable, Equatable, Sendable {
     case array([JSON])
     case object([String: JSON])
 
-    package init(from decoder: any Decoder) throws {
-        let value = try decoder.singleValueContainer()
-        // One kind after the other: only the one that it is succeeds.
-        if value.decodeNil() { self = .null }
-        else if let boolean = try? value.decode(Bool.self) { self = .boolean(boolean) }  // See above.
-        else if let integer = try? value.decode(Int.self) { self = .integer(integer) }  // See above.
-        else if let number = try? value.decode(Double.self) { self = .number(number) }  // See above.
-        else if let string = try? value.decode(String.self) { self = .string(string) }  // See above.
-        else if let array = try? value.decode([JSON].self) { self = .array(array) }  // See above.
-        else { self = .object(try value.decode([String: JSON].self)) }
+    /// A whole document. Not by Codable: it finds a value's kind by trying them all, and a run of tests takes a
+    /// backtrace of every error that is thrown.
+    package init(parsing bytes: some Sequence<UInt8>) throws {
+        self.init(try JSONSerialization.jsonObject(with: Data(bytes), options: .fragmentsAllowed))
+    }
+
+    private init(_ value: Any) {
+        switch value {
+        case let text as String: self = .string(text)
+        case let members as [String: Any]: self = .object(members.mapValues { JSON($0) })
+        case let elements as [Any]: self = .array(elements.map { JSON($0) })
+        case let number as NSNumber:
+            // What a boolean was made of is all that tells it from a number.
+            switch number.objCType.pointee {
+            case CChar(UInt8(ascii: "c")): self = .boolean(number.boolValue)
+            case CChar(UInt8(ascii: "d")), CChar(UInt8(ascii: "Q")): self = .number(number.doubleValue)
+            default: self = .integer(number.intValue)
+            }
+        default: self = .null
+        }
     }
 
     /// A member; null where there is none.

@@ -32,6 +32,12 @@ struct RuleTests {
         Sample(rule: StyleRules.noSleeping, bad: "usleep(10)\n", good: "await loop.sleep(for: .seconds(1))\n"),
         Sample(rule: StyleRules.noSleeping, bad: "try await Task.sleep(for: x)\n", good: "\"Task.sleep\"\n"),
         Sample(rule: StyleRules.noSleeping, bad: "Thread.sleep(forTimeInterval: 1)\n", good: "clock.advance(by: x)\n"),
+        Sample(rule: StyleRules.heldReplies, bad: "f(replies[1].bytes)\n", good: "f(try texts[1].bytes())\n"),
+        Sample(
+            rule: StyleRules.heldReplies, bad: "f(try await send(.get(key())).bytes)\n",
+            good: "try await ask(.get(call.stream().bytes), reply.bytes)\n"),
+        Sample(
+            rule: StyleRules.heldReplies, bad: "(try await send(x)).bytes\n", good: "try await send(x).withBytes { f($0) }\n"),
         Sample(rule: StyleRules.opening, bad: "import Net\n", good: "// What this is.\nimport Net\n"),
         Sample(
             rule: StyleRules.length, bad: String(repeating: "a\n", count: 400), good: String(repeating: "a\n", count: 399)),

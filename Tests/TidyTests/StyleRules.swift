@@ -2,8 +2,8 @@
 
 enum StyleRules {
     static let all = [
-        rootTasks, noForcedTry, explainedTry, noPostponement, noSleeping, opening, length, typeNames, whitespace,
-        machinePaths,
+        rootTasks, noForcedTry, explainedTry, noPostponement, noSleeping, heldReplies, opening, length, typeNames,
+        whitespace, machinePaths,
     ]
 
     static let lineLimit = 400
@@ -40,6 +40,25 @@ enum StyleRules {
         if line.code.contains("Task.sleep") || line.code.contains("Thread.sleep") { return "sleeps" }
         if line.code.hasWord("usleep(") || line.code.hasWord("nanosleep(") { return "sleeps" }
         return line.code.contains("Glibc.sleep(") || line.code.trimmed.hasPrefix("sleep(") ? "sleeps" : nil
+    }
+
+    /// A reply's bytes are good for as long as somebody holds it. A released binary lets go of an array's element, or of
+    /// what a call gave, as soon as its last use is over: `withBytes` holds it.
+    static let heldReplies = Rule.perLine("the bytes of a reply are read while it is held") { line in
+        if line.code.contains("].bytes"), !line.code.contains("].bytes(") { return "bytes of an element" }
+        guard let awaited = line.code.firstRange(of: "await ") else { return nil }
+        var depth = 0
+        for index in line.code[awaited.upperBound...].indices {
+            switch line.code[index] {
+            case "(": depth += 1
+            case ")":
+                depth -= 1
+                let rest = line.code[index...]
+                if depth <= 0, rest.hasPrefix(").bytes"), !rest.hasPrefix(").bytes(") { return "bytes of what a call gave" }
+            default: break
+            }
+        }
+        return nil
     }
 
     static let opening = Rule.perFile("a file opens with a // paragraph") { file in
