@@ -33,7 +33,7 @@ import Testing
     @Test func `no more requests a second than rate_per_s are sent`() throws {
         let rig = try SinkRig(["rate_per_s": "20"])
         _ = try rig.newGateway()
-        try rig.add(count: 30)
+        _ = try rig.add(count: 30)
         try rig.waitUntilSettled()
         let times = rig.receiver.deliveries.map(\.time)
         #expect(times.count == 30 && times[29] - times[0] >= .milliseconds(1300))  // But for the first two, 50 ms each.

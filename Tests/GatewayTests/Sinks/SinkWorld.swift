@@ -37,6 +37,8 @@ struct SinkWorld {
         var thefts = 0
         /// The receiver is away, from the beginning until then.
         var awayUntil = Duration.zero
+        /// Every seventh message is one that the receiver can't take.
+        var hasPoison = true
     }
 
     var random: SeededRandom
@@ -163,7 +165,7 @@ struct SinkWorld {
             outcome = [.retry(status: nil, error: "refused"), .throttled(status: 503, retryAfter: nil, spends: true)].randomElement(using: &random)!
         } else if random.chance(mood.rejects) {
             outcome = .final(status: 400)
-        } else if random.chance(mood.failures) || key.id.milliseconds % 7 == 0 {
+        } else if random.chance(mood.failures) || mood.hasPoison && key.id.milliseconds % 7 == 0 {
             outcome = [
                 .retry(status: 500, error: "status 500"), .retry(status: nil, error: "timeout"),
                 .throttled(status: 429, retryAfter: .milliseconds(1500), spends: false),
