@@ -204,6 +204,7 @@ extension API {
         case .stopSink(let name): await sinks.writeStop(name)
         case .forgetSink(let name): await sinks.forget(name)
         case .tellSinks: await sinks.tell()
+        case .lookAtSinks: await sinks.look()
         case .unsaySinks: await sinks.unsay()
         case .handBack(let stream, let group, let consumer, let ids):
             do {

@@ -48,6 +48,7 @@ import Testing
     @Test func `another replica takes over within the lease`() throws {
         let rig = try SinkRig { $0.attempt == 1 ? .hold : .status(200) }
         let first = try rig.newGateway()
+        try rig.warmUp()
         let ids = try rig.add(count: 5)
         try rig.wait("one is in flight") { rig.receiver.deliveries.count >= 5 }
         let second = try rig.newGateway()
@@ -82,6 +83,7 @@ import Testing
             $0.attempt > 1 ? .status(200) : $0.json["fields"]["do"] == "stuck" ? .stuckBody : .hold
         }
         let gateway = try rig.newGateway()
+        try rig.warmUp()
         let landing = try rig.add(count: 5)
         let stuck = try (0..<5).map { _ in try rig.add("stuck") }
         try rig.wait("all are in flight") { rig.receiver.deliveries.count == 10 }
@@ -111,6 +113,7 @@ import Testing
             $0.json["fields"]["do"] == "500" && $0.number == 1 ? .status(500) : $0.attempt == 1 ? .hold : .status(200)
         }
         let first = try rig.newGateway()
+        try rig.warmUp()
         let flying = try rig.add(count: 4)
         let waiting = try (0..<4).map { _ in try rig.add("500") }
         try rig.wait("half is in flight, half waits") {

@@ -10,6 +10,7 @@ import Testing
             $0.json["fields"]["do"] == "held" && $0.number == 1 ? .hold : .status($0.number == 1 ? 500 : 200)
         }
         let gateway = try rig.newGateway()
+        try rig.warmUp()
         var ids = try rig.add(count: 10)
         for _ in 0..<3 { ids.append(try rig.add("held")) }
         try rig.wait("all are in flight, or wait") { rig.receiver.deliveries.count >= 13 }

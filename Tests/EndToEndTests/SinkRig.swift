@@ -24,7 +24,7 @@ final class SinkRig {
         _ script: @escaping @Sendable (Receiver.Delivery) -> Receiver.Answer = { _ in .status(200) }
     ) throws {
         redis = try RedisServerProcess(options: redisOptions)
-        receiver = try Receiver(script)
+        receiver = try Receiver { $0.json["fields"]["do"] == "warm" ? .status(200) : script($0) }
         var all = [
             "streams": "[\(SinkRig.stream)]", "url": receiver.url, "start": "earliest", "timeout_ms": "500",
             "connect_timeout_ms": "300", "lease_ms": "1000", "allow_networks": "[127.0.0.0/8]",
@@ -66,6 +66,13 @@ final class SinkRig {
     func add(_ text: String = "200") throws -> String {
         let reply = try redis.run("XADD", SinkRig.stream, "*", "do", text)
         return String(reply.split(whereSeparator: \.isNewline).last ?? "")
+    }
+
+    /// Delivers enough for the sink to have all its requests in flight at once; the receiver then knows nothing of it.
+    func warmUp() throws {
+        for _ in 0..<20 { try add("warm") }
+        try waitUntilSettled()
+        receiver.forget()
     }
 
     func add(count: Int) throws -> [String] { try (0..<count).map { _ in try add() } }

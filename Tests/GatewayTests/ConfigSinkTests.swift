@@ -19,7 +19,7 @@ struct ConfigSinkTests {
         let sink = try sink(least)
         #expect(sink.streams == ["orders"] && sink.group == "sink:s" && sink.start == .latest && sink.method == .post)
         #expect(sink.concurrency == 16 && sink.maxHeld == 1000 && sink.timeout == .seconds(15) && sink.connectTimeout == .seconds(5))
-        #expect(sink.retry == SinkDefinition.Retry())
+        #expect(sink.retry == SinkDefinition.Retry() && sink.ratePerSecond == nil && sink.breakerFailures == 20)
         #expect(sink.retry.base == .seconds(1) && sink.retry.max == .seconds(300) && sink.retry.maxDeliveries == 8)
         #expect(sink.deadLetterStream(of: "orders:payments") == "orders:payments:dlq")
         #expect(sink.deadLetterOn == [400, 413, 415, 422] && sink.lease == .seconds(60))
@@ -37,6 +37,8 @@ struct ConfigSinkTests {
             format: json
             concurrency: 2
             max_held: 2
+            rate_per_s: 0.5
+            breaker_failures: 7
             timeout_ms: 100
             connect_timeout_ms: 50
             lease_ms: 1000
@@ -46,6 +48,7 @@ struct ConfigSinkTests {
             secrets: [whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw, "env:HOOK", "file:/run/key"]
             allow_networks: [10.0.0.0/8, "fd00::/8"]
             """)
+        #expect(sink.ratePerSecond == 0.5 && sink.breakerFailures == 7)
         #expect(sink.streams == ["a", "b"] && sink.start == .id("1709251200000-0") && sink.method == .put)
         #expect(sink.headers == [.init(name: "X-From", value: "sluice {stream}"), .init(name: "authorization", value: "Bearer x")])
         #expect(sink.retry == .init(
@@ -57,7 +60,9 @@ struct ConfigSinkTests {
 
     @Test(arguments: [
         ("ulr: x", "f:3: ulr: unknown key \"ulr\"; did you mean \"url\"?"), ("retry: {base: 5}", "unknown key \"base\"; did you mean"),
-        ("batch: {max_messages: 5}", "f:3: batch: not supported by this version"), ("rate_per_s: 5", "rate_per_s: not supported by this version"),
+        ("batch: {max_messages: 5}", "f:3: batch: not supported by this version"), ("rate_per_s: 0", "rate_per_s: expected a number from 0.01 to 100000"),
+        ("rate_per_s: fast", "rate_per_s: expected a number"), ("breaker_failures: 0", "breaker_failures: expected a whole number from 1 to 1000000"),
+        ("breaker_failures: 2.5", "expected a whole number"), ("breaker_failure: 2", "did you mean \"breaker_failures\"?"),
         ("order_by: none", "order_by: not supported by this version"), ("format: cloudevent", "did you mean \"cloudevents\"?"),
         ("method: GET", "expected one of POST, PUT, PATCH"), ("lease_ms: 20000", "f:3: lease_ms: must be above timeout_ms + connect_timeout_ms"),
         ("timeout_ms: 60000", "must be above timeout_ms + connect_timeout_ms"), ("max_held: 5", "max_held: must be at least concurrency (16)"),

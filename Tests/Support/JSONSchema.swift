@@ -78,8 +78,8 @@ package struct JSONSchema: Sendable {
             case "pattern": pattern = try NSRegularExpression(pattern: value.string ?? "")
             case "minLength": length = try JSONSchema.number(value, here)...length.upperBound
             case "maxLength": length = length.lowerBound...(try JSONSchema.number(value, here))
-            case "minimum": minimum = Double(try JSONSchema.number(value, here))
-            case "maximum": maximum = Double(try JSONSchema.number(value, here))
+            case "minimum": minimum = try JSONSchema.bound(value, here)
+            case "maximum": maximum = try JSONSchema.bound(value, here)
             case "format":
                 guard JSONSchema.formats.contains(value.string ?? "") else {
                     throw Defect(description: "\(here): '\(value.string ?? "?")' is no format that is known")
@@ -106,6 +106,11 @@ package struct JSONSchema: Sendable {
 
     private static func number(_ node: Node, _ place: String) throws -> Int {
         guard let number = node.int else { throw Defect(description: "\(place): no whole number") }
+        return number
+    }
+
+    private static func bound(_ node: Node, _ place: String) throws -> Double {
+        guard let number = node.float else { throw Defect(description: "\(place): no number") }
         return number
     }
 

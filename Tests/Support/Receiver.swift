@@ -91,6 +91,9 @@ package final class Receiver: Sendable {
     /// Answers all that `hold` has held back, and holds nothing back from now on.
     package func release() { state.withLock { $0.isHolding = false } }
 
+    /// As if nothing had come yet.
+    package func forget() { state.withLock { ($0.deliveries, $0.seen, $0.confirmed) = ([], [:], []) } }
+
     package func holdAgain() { state.withLock { $0.isHolding = true } }
 
     /// Nobody listens any more: connections are refused.

@@ -31,6 +31,8 @@ enum BackgroundWork: Sendable {
     case forgetSink(String)
     /// What the loop's sinks have done is told to Redis.
     case tellSinks
+    /// How far behind the loop's sinks are.
+    case lookAtSinks
     /// The loop ends: nothing is told any more.
     case unsaySinks
 }

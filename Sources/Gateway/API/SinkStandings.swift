@@ -59,20 +59,25 @@ extension API {
             guard !open.isEmpty else { continue }
             let commands = open.compactMap { standings[index].streams[$0].nextEntry }
             for (place, reply) in zip(open, try await askAll(commands)) {
-                var entries = reply.elements
-                guard var entry = entries.takeArray() else { continue }
-                standings[index].streams[place].oldest = entry.takeBytes().flatMap { StreamID($0) }
+                standings[index].streams[place].readOldest(reply)
             }
         }
     }
 }
 
 extension SinkStanding.Stream {
-    fileprivate var needsOldest: Bool { reason == nil && oldest == nil && lag != 0 && nextEntry != nil }
+    var needsOldest: Bool { reason == nil && oldest == nil && lag != 0 && nextEntry != nil }
 
-    fileprivate var nextEntry: RedisCommand? {
+    /// The first that was not read yet, and `readOldest` for the answer.
+    var nextEntry: RedisCommand? {
         guard let last = lastDelivered.flatMap({ StreamID($0, missingSequence: 0) }) else { return nil }
         return .xrange(Array(name.utf8), from: .excluding(last), to: .latest, count: 1)
+    }
+
+    mutating func readOldest(_ reply: RedisReply) {
+        var entries = reply.elements
+        guard var entry = entries.takeArray() else { return }
+        oldest = entry.takeBytes().flatMap { StreamID($0) }
     }
 }
 

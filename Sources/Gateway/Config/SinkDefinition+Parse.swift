@@ -5,7 +5,7 @@ import Webhook
 extension SinkDefinition {
     /// Keys that SINKS.md has and this version has not: refused by name, never ignored.
     static let unsupported = [
-        "batch", "rate_per_s", "order_by", "breaker_failures",
+        "batch", "order_by",
     ]
 
     /// `node` is the map of the definition's keys.
@@ -22,6 +22,10 @@ extension SinkDefinition {
         reader.read("format", into: &sink.format, format)
         reader.read("content_type", into: &sink.contentType, mediaType)
         reader.read("concurrency", into: &sink.concurrency) { (node) throws(ConfigProblem) in try node.integer(in: 1...1000) }
+        reader.read("rate_per_s", into: &sink.ratePerSecond) { (node) throws(ConfigProblem) in
+            node.isNull ? nil : try node.number(in: 0.01...100_000)
+        }
+        reader.read("breaker_failures", into: &sink.breakerFailures) { (node) throws(ConfigProblem) in try node.integer(in: 1...1_000_000) }
         reader.read("max_held", into: &sink.maxHeld) { (node) throws(ConfigProblem) in try node.integer(in: 1...100_000) }
         reader.read("timeout_ms", into: &sink.timeout) { (node) throws(ConfigProblem) in try node.duration(in: 1...3_600_000) }
         reader.read("connect_timeout_ms", into: &sink.connectTimeout) { (node) throws(ConfigProblem) in

@@ -91,7 +91,12 @@ struct SinkDefinition: Sendable, Equatable {
     var format = Format.json
     /// Of `raw`'s body; nil with every other format.
     var contentType: String?
+    /// Most requests in flight.
     var concurrency = 16
+    /// Requests begun a second, at most; nil: any number.
+    var ratePerSecond: Double?
+    /// Failures in a row that open the breaker.
+    var breakerFailures = 20
     var maxHeld = 1000
     var timeout: Duration = .milliseconds(15_000)
     var connectTimeout: Duration = .milliseconds(5000)

@@ -40,25 +40,12 @@ struct MetricValues: Sendable {
 }
 
 struct RouteValues: Sendable {
-    /// Upper bounds of the histogram's buckets. Waiting reads fill the last ones.
-    static let bounds: [Duration] = [
-        .milliseconds(1), .microseconds(2500), .milliseconds(5), .milliseconds(10), .milliseconds(25),
-        .milliseconds(50), .milliseconds(100), .milliseconds(250), .milliseconds(500), .seconds(1),
-        .milliseconds(2500), .seconds(5), .seconds(10), .seconds(30), .seconds(60),
-    ]
-
-    private(set) var buckets = [Int](repeating: 0, count: bounds.count + 1)
-    private(set) var sum = Duration.zero
+    private(set) var durations = DurationHistogram()
     /// In the order in which they were first answered: a route has few, and mostly the first.
     private(set) var statuses: [(status: Int, count: Int)] = []
 
-    var count: Int { buckets.reduce(0, +) }
-
     mutating func count(status: Int, after duration: Duration) {
-        var bucket = 0
-        while bucket < RouteValues.bounds.count && duration > RouteValues.bounds[bucket] { bucket += 1 }
-        buckets[bucket] += 1
-        sum += duration
+        durations.count(duration)
         count(status, 1)
     }
 
@@ -71,8 +58,7 @@ struct RouteValues: Sendable {
     }
 
     mutating func add(_ other: RouteValues) {
-        for (index, value) in other.buckets.enumerated() { buckets[index] += value }
-        sum += other.sum
+        durations.add(other.durations)
         for (status, times) in other.statuses { count(status, times) }
     }
 }

@@ -89,14 +89,8 @@ struct MetricsPage {
             }
         }
         page.head("sluice_http_request_duration_seconds", "histogram", "From a request's head to its reply, waiting included.")
-        for (name, route) in zip(names, values.routes) where route.count > 0 {
-            var total = 0
-            for (bound, count) in zip(RouteValues.bounds.map { "\($0.inSeconds)" } + ["+Inf"], route.buckets) {
-                total += count
-                page.append("sluice_http_request_duration_seconds_bucket{operation=\"\(name)\",le=\"\(bound)\"} \(total)\n")
-            }
-            page.append("sluice_http_request_duration_seconds_sum{operation=\"\(name)\"} \(route.sum.inSeconds)\n")
-            page.append("sluice_http_request_duration_seconds_count{operation=\"\(name)\"} \(total)\n")
+        for (name, route) in zip(names, values.routes) where route.durations.count > 0 {
+            route.durations.write("sluice_http_request_duration_seconds", "operation=\"\(name)\"", to: page)
         }
         page.head("sluice_problems_total", "counter", "Problems answered, by code.")
         for (code, count) in values.problems.sorted(by: { $0.key < $1.key }) {

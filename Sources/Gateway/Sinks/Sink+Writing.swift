@@ -28,6 +28,7 @@ extension Sink {
         let wall = host.loop.clock.wallTime
         let outcome = SinkOutcome(result.outcome, definition, wallTime: wall)
         journal.ended(key, attempt, result, outcome, wall: wall)
+        durations.count(result.duration)
         tell(outcome, streams[key.stream], key, attempt)
         attemptEnded(key, outcome)
     }

@@ -28,6 +28,8 @@ final class Sink: Flushable {
     let host: SinkHost
     let log: Logger
     let journal = SinkJournal()
+    /// Of its attempts.
+    var durations = DurationHistogram()
     /// Nil: every request has the same, or none.
     let authorization: SinkAuthorization?
     var state: SinkState
@@ -158,8 +160,18 @@ final class Sink: Flushable {
     func flush() {
         let attempts = ended
         ended = []
+        let wasOpen = state.pace.isOpen
         handle(.attemptsEnded(attempts))
+        if state.pace.isOpen != wasOpen { tellBreaker() }
         journal.decided { state.held[$0]?.dueWall }
+    }
+
+    private func tellBreaker() {
+        if state.pace.isOpen {
+            log.warning("the endpoint fails: one probe at a time", metadata: ["failures": "\(state.pace.failuresInARow)", "url": "\(definition.url)"])
+        } else {
+            log.notice("the endpoint takes messages again", metadata: ["url": "\(definition.url)"])
+        }
     }
 
     private func wake(at instant: EventLoop.Instant) {

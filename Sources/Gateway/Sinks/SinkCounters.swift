@@ -79,6 +79,8 @@ enum SinkStatus: Sendable, Equatable {
     case paused
     /// The endpoint asked for patience: nothing is sent before `until`.
     case backingOff(until: EventLoop.Instant)
+    /// The breaker is open; `until`: the next probe.
+    case failing(until: EventLoop.Instant)
     case disabled(reason: String)
     case draining
 }

@@ -114,7 +114,10 @@ extension SinkRoster {
         report.replica = replica
         let status = status(entry)
         report.state = status.name
-        if case .backingOff(let until) = status { report.until = (loop.clock.wallTime + (until - loop.now)).milliseconds }
+        switch status {
+        case .backingOff(let until), .failing(let until): report.until = (loop.clock.wallTime + (until - loop.now)).milliseconds
+        case .running, .paused, .disabled, .draining: break
+        }
         if entry.refusal != nil && entry.sink == nil { report.state = "refused" }
         report.refusal = entry.refusal
         var sum = SinkCounters()

@@ -33,6 +33,9 @@ final class SinkRoster {
         var leaving: [Sink] = []
         /// What earlier runs have done, by stream.
         var earlier: [String: SinkCounters] = [:]
+        var earlierDurations = DurationHistogram()
+        /// How its streams stood when Redis was last asked; see SinkRoster+Looking.
+        var seen: [String: SinkStanding.Stream] = [:]
         /// As Redis has it.
         var told: [UInt8] = []
         /// It is in `untold`.
@@ -85,6 +88,8 @@ final class SinkRoster {
     // See SinkRoster+Telling.
     var tellTimer: TimerID?
     var heartbeatTimer: TimerID?
+    // See SinkRoster+Looking.
+    var lookTimer: TimerID?
     /// Something of them has changed, the first first.
     var untold: [Entry] = []
     var isTelling = false
@@ -129,8 +134,12 @@ final class SinkRoster {
 
     var snapshots: [SinkSnapshot] {
         entries.values.sorted { $0.name < $1.name }.flatMap { entry in
-            zip(entry.definition?.streams ?? [], counters(entry)).map { stream, counters in
-                SinkSnapshot(sink: entry.name, stream: stream, status: status(entry), counters: counters)
+            var endpoint: SinkSnapshot.Endpoint? = endpoint(entry)
+            return zip(entry.definition?.streams ?? [], counters(entry)).map { stream, counters in
+                defer { endpoint = nil }
+                return SinkSnapshot(
+                    sink: entry.name, stream: stream, status: status(entry), counters: counters, endpoint: endpoint,
+                    backlog: backlog(entry, stream))
             }
         }
     }
@@ -183,6 +192,7 @@ final class SinkRoster {
             if !isLoaded || latest != version { try await loadChanged() }
             version = latest
             isLoaded = true
+            if lookTimer == nil { lookSoon(.zero) }
             for entry in entries.values { begin(entry) }
             loadSoon(hearsNudges ? .seconds(60) : .seconds(1))
         } catch {
@@ -268,6 +278,7 @@ final class SinkRoster {
             // It was taken by a replica of another version, or of another configuration.
             refuse(entry, "\(error)")
         }
+        entry.seen = [:]
         entry.earlier = entry.earlier.filter { entry.definition?.streams.contains($0.key) == true }
     }
 
@@ -318,6 +329,7 @@ final class SinkRoster {
         leaving.remove(number)
         guard let entry = entries[sink.definition.name], entry.leaving.contains(where: { $0 === sink }) else { return }
         entry.leaving.removeAll { $0 === sink }
+        entry.earlierDurations.add(sink.durations)
         for (stream, counters) in zip(sink.definition.streams, sink.state.counters) where entry.definition?.streams.contains(stream) == true {
             var counters = counters
             (counters.inFlight, counters.held) = (0, 0)  // What did not land is taken over by others.

@@ -1,4 +1,4 @@
-// What `/metrics` says of a sink: one of these for each of its streams.
+// What `/metrics` says of a sink: one of these for each of its streams, and with the first of them what is of them all.
 
 import Net
 
@@ -7,6 +7,24 @@ struct SinkSnapshot: Sendable {
     var stream: String
     var status: SinkStatus
     var counters: SinkCounters
+    /// Of all the sink's streams together; with the first of them.
+    var endpoint: Endpoint?
+    /// As Redis had it a while ago; nil: it was not asked yet, or could not tell.
+    var backlog: Backlog?
+
+    struct Endpoint: Sendable {
+        var durations = DurationHistogram()
+        /// Requests that may be under way.
+        var window = 0
+        var isFailing = false
+    }
+
+    struct Backlog: Sendable {
+        var lag: Int?
+        var pending: Int
+        /// Seconds that the oldest message has waited which is neither delivered nor a dead letter.
+        var oldest: Int?
+    }
 
     private typealias Sample = (labels: String, value: Int)
 
@@ -42,6 +60,28 @@ struct SinkSnapshot: Sendable {
         }
         family("sluice_sink_in_flight", "gauge", "Requests under way.") { [("", $0.counters.inFlight)] }
         family("sluice_sink_held", "gauge", "Messages held: under way, or waiting for a retry.") { [("", $0.counters.held)] }
+        family("sluice_sink_lag", "gauge", "Messages that the group has not read yet, as Redis had it within the last 15 s.") {
+            $0.backlog?.lag.map { [("", $0)] } ?? []
+        }
+        family("sluice_sink_pending", "gauge", "Messages that the group has read and that are not settled, of the same time.") {
+            $0.backlog.map { [("", $0.pending)] } ?? []
+        }
+        family("sluice_sink_oldest_undelivered_seconds", "gauge", "Age of the oldest message that is neither delivered nor a dead letter; 0 without one.") {
+            $0.backlog.map { [("", $0.oldest ?? 0)] } ?? []
+        }
+        func ofSink(_ name: StaticString, _ type: StaticString, _ help: StaticString, _ write: (String, Endpoint) -> Void) {
+            page.head(name, type, help)
+            for sink in sinks { if let endpoint = sink.endpoint { write("sink=\"\(escaped(sink.sink))\"", endpoint) } }
+        }
+        ofSink("sluice_sink_window", "gauge", "Requests that may be under way at once, up to concurrency.") {
+            page.append("sluice_sink_window{\($0)} \($1.window)\n")
+        }
+        ofSink("sluice_sink_failing", "gauge", "1 while the breaker is open: one probe at a time is sent.") {
+            page.append("sluice_sink_failing{\($0)} \($1.isFailing ? 1 : 0)\n")
+        }
+        ofSink("sluice_sink_attempt_duration_seconds", "histogram", "From an attempt's beginning to its end.") {
+            $1.durations.write("sluice_sink_attempt_duration_seconds", $0, to: page)
+        }
         family("sluice_sink_state", "gauge", "1 for the state the sink is in.") { $0.states }
     }
 
@@ -58,7 +98,7 @@ struct SinkSnapshot: Sendable {
 
     private var states: [Sample] {
         let current = status.name
-        return ["running", "paused", "backing_off", "disabled", "draining"].map { (",state=\"\($0)\"", $0 == current ? 1 : 0) }
+        return ["running", "paused", "backing_off", "failing", "disabled", "draining"].map { (",state=\"\($0)\"", $0 == current ? 1 : 0) }
     }
 
     private static func escaped(_ text: String) -> String {
@@ -82,6 +122,7 @@ extension SinkStatus {
         case .running: "running"
         case .paused: "paused"
         case .backingOff: "backing_off"
+        case .failing: "failing"
         case .disabled: "disabled"
         case .draining: "draining"
         }

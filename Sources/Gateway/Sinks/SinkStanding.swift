@@ -83,7 +83,10 @@ extension SinkStanding {
         }
         if let refusal = report.refusal { say("refused", "This replica can't run the sink: \(refusal)") }
         if report.state == "draining" { say("draining", "This replica is shutting down; others go on.") }
-        if let until = report.until, until > wall.milliseconds {
+        if report.state == "failing" {
+            let left = max((report.until ?? 0) - wall.milliseconds, 0)
+            say("failing", "The endpoint fails again and again: it gets one message at a time, the next in \(left) ms. The rest waits in Redis.")
+        } else if let until = report.until, until > wall.milliseconds {
             say("backing_off", "The endpoint asked for patience, or is unwell: nothing is sent for another \(until - wall.milliseconds) ms.")
         }
         if report.failuresInARow > 0 { say(failureCode(report), failureText(report)) }

@@ -9,6 +9,7 @@ extension SinkState {
         inFlight -= 1
         if outcome.isTaken { throttlesInARow = 0 }
         guard let message = held[key] else { return }  // Handed back at the deadline, and that is confirmed.
+        keepPace(message, outcome)
         if case .success = outcome {
             // A real 2xx counts, whoever owns the message by now: XACK does not ask.
             return acknowledge(message)
@@ -25,15 +26,25 @@ extension SinkState {
         failed(message, outcome)
     }
 
+    private mutating func keepPace(_ message: Held, _ outcome: SinkOutcome) {
+        switch outcome {
+        case .success, .dropped, .final: pace.taken()
+        case .retry, .throttled(_, _, spends: true):
+            pace.failed(message.number, isProbe: message.isProbe, counts: true, moment.now, &backoff)
+        case .throttled: pace.failed(message.number, isProbe: message.isProbe, counts: false, moment.now, &backoff)
+        case .ours, .gone: break
+        }
+    }
+
     private mutating func failed(_ message: Held, _ outcome: SinkOutcome) {
         switch outcome {
         case .success: preconditionFailure("A success was dealt with above.")
         case .final:
             hasDeadLetter ? bury(message, .rejected, attempts: message.deliveries) : retry(message, after: .zero, spends: true)
         case .dropped: hasDeadLetter ? bury(message, .dropped, attempts: message.deliveries) : acknowledge(message)
-        case .retry: retry(message, after: .zero, spends: true)
+        case .retry(let status, _): retry(message, after: .zero, spends: status != nil || !message.isProbe)
         case .throttled(_, let retryAfter, let spends):
-            retry(message, after: pause(atLeast: retryAfter ?? .zero), spends: spends)
+            retry(message, after: pause(atLeast: retryAfter ?? .zero), spends: spends && !message.isProbe)
         case .ours: retry(message, after: pause(atLeast: .zero), spends: false)
         case .gone: release(message, due: nil, unspent: true)
         }

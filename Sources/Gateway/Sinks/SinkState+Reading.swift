@@ -8,6 +8,7 @@ extension SinkState {
     /// says when to ask again.
     mutating func reserve(_ stream: Int, at moment: Moment) -> Int {
         precondition(streams[stream].reserved == 0, "A stream has one reader, and it reads one thing at a time.")
+        self.moment = moment
         let count = isStopped || pausedUntil > moment.now ? 0 : credit
         if count > 0 {
             streams[stream].reserved = count
@@ -22,13 +23,15 @@ extension SinkState {
     }
 
     var freeSlots: Int {
-        definition.concurrency - inFlight - beginning - (ready.count - readyFront) - reserved
+        let free = min(pace.slots(moment.now) - inFlight, pace.tokens(moment.now) ?? .max)
+        return free - beginning - (ready.count - readyFront) - reserved
     }
 
     var reserved: Int { streams.reduce(0) { $0 + $1.reserved } }
 
     var credit: Int {
-        min(freeSlots - (due.count - dueFront), definition.maxHeld - held.count - reserved)
+        let first = pace.isOpen && isFreshTurn ? 0 : due.count - dueFront
+        return min(freeSlots - first, definition.maxHeld - held.count - reserved)
     }
 
     /// Messages whose entries were gone when they were taken over; a script has dealt with them.
@@ -40,6 +43,7 @@ extension SinkState {
 
     mutating func read(_ stream: Int, _ arrivals: [SinkArrival]) {
         streams[stream].reserved = 0
+        isFreshTurn = false
         arrived(stream, arrivals)
     }
 

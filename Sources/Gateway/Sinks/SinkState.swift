@@ -7,8 +7,11 @@
 //   or has said that it is no longer ours.
 // - The pending list's counter counts attempts begun. It is raised before a retry is sent (`begin`) and lowered again
 //   for an attempt that is not to count, so that whoever takes over after a crash goes on from the truth.
-// - A slot is reserved before anything is read for it: free slots = concurrency − (reserved + ready + in flight).
+// - A slot is reserved before anything is read for it: free slots = window − (reserved + ready + in flight), `SinkPace`.
 //   Retries whose time has come go first.
+// - While the breaker is open, probes are retries and new messages by turns: messages that nobody could take don't keep it
+//   open. A probe that gets no answer of the receiver's own (or 502, 503, 504) spends no attempt: one that is away costs
+//   nobody a dead letter.
 // - Each kind of write has one batch a stream on its way; what comes meanwhile gathers for the next.
 
 import Net
@@ -128,6 +131,10 @@ struct SinkState {
         /// In flight, and no longer ours: its failure is somebody else's business.
         var isLost = false
         var isTrimmed = false
+        /// Its attempt, in flight, was begun as this one of `SinkPace`.
+        var number = 0
+        /// And while the breaker was open.
+        var isProbe = false
         var dueWall: Duration?
         var reason: DeadLetterReason?
         var lastStatus: Int?
@@ -164,6 +171,9 @@ struct SinkState {
     var dueFront = 0
     var wanting: [Int] = []
     var backoff: SinkBackoff
+    var pace: SinkPace
+    /// The next probe is a message that was not read yet, if there is one.
+    var isFreshTurn = true
     var pausedUntil = Instant.zero
     var throttlesInARow = 0
     var isDraining = false
@@ -181,6 +191,7 @@ struct SinkState {
         self.definition = definition
         streams = definition.streams.map { _ in Stream() }
         backoff = SinkBackoff(definition.retry, seed: seed)
+        pace = SinkPace(definition)
     }
 
     var isStopped: Bool { isDraining || disabledReason != nil }
@@ -188,6 +199,7 @@ struct SinkState {
     func status(now: Instant) -> SinkStatus {
         if isDraining { return .draining }
         if let disabledReason { return .disabled(reason: disabledReason) }
+        if let probeAt = pace.probeAt { return .failing(until: max(probeAt, pausedUntil)) }
         return pausedUntil > now ? .backingOff(until: pausedUntil) : .running
     }
 
@@ -231,7 +243,7 @@ struct SinkState {
         }
         if moment.now >= pausedUntil && !isStopped {
             startReady()
-            while freeSlots > 0, let message = takeDue() { begin(message) }
+            while freeSlots > 0, !leavesTurn, let message = takeDue() { begin(message) }
         }
         flushWrites()
         grantCredit()
@@ -243,7 +255,7 @@ struct SinkState {
     }
 
     private mutating func startReady() {
-        while inFlight < definition.concurrency, readyFront < ready.count {
+        while inFlight < pace.slots(moment.now), pace.tokens(moment.now) != 0, readyFront < ready.count {
             let message = ready[readyFront]
             readyFront += 1
             guard message.phase == .ready else { continue }
@@ -255,6 +267,8 @@ struct SinkState {
                 unreadable(message, reason)
             } else {
                 move(message, to: .inFlight)
+                message.isProbe = pace.isOpen
+                message.number = pace.begin(moment.now)
                 inFlight += 1
                 streams[message.key.stream].counters.attempts += 1
                 actions.append(.attempt(message.key, message.message, deliveryCount: message.deliveries))
@@ -282,8 +296,12 @@ struct SinkState {
         if attempts >= definition.retry.maxDeliveries, hasDeadLetter { return bury(message, .maxRetriesExceeded, attempts: attempts) }
         message.deliveries += 1
         message.dueWall = nil
+        isFreshTurn = true
         enqueue(message, .begin)
     }
+
+    /// A reader that waits for credit is to have the probe.
+    private var leavesTurn: Bool { pace.isOpen && isFreshTurn && !wanting.isEmpty && credit > 0 }
 
     private mutating func grantCredit() {
         guard !isStopped, moment.now >= pausedUntil, credit > 0, !wanting.isEmpty else { return }
@@ -295,7 +313,11 @@ struct SinkState {
     private mutating func scheduleWake() {
         var next = waiting.next
         func sooner(_ instant: Instant) { next = min(next ?? instant, instant) }
-        if pausedUntil > moment.now && !isStopped { sooner(pausedUntil) }
+        if !isStopped {
+            if pausedUntil > moment.now { sooner(pausedUntil) }
+            if let probeAt = pace.probeAt, probeAt > moment.now { sooner(probeAt) }
+            if let nextToken = pace.nextToken(moment.now) { sooner(nextToken) }
+        }
         for stream in streams where stream.blockedUntil > moment.now { sooner(stream.blockedUntil) }
         if let next { actions.append(.wake(at: next)) }
     }

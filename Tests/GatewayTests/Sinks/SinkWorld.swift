@@ -35,6 +35,10 @@ struct SinkWorld {
         var rejects = 5
         /// Another process takes over what is ours.
         var thefts = 0
+        /// The receiver is away, from the beginning until then.
+        var awayUntil = Duration.zero
+        /// Every seventh message is one that the receiver can't take.
+        var hasPoison = true
     }
 
     var random: SeededRandom
@@ -135,6 +139,8 @@ struct SinkWorld {
 
     // MARK: The receiver
 
+    var isAway: Bool { now < mood.awayUntil }
+
     private mutating func begin(_ key: Key, _ count: Int) {
         if let least = notBefore[key], now < least { problems.append("\(key.id) was sent \(least - now) too soon") }
         let truth = (spent[key] ?? 0) + 1
@@ -155,9 +161,11 @@ struct SinkWorld {
 
     private mutating func answer(_ key: Key) -> SinkOutcome {
         let outcome: SinkOutcome
-        if random.chance(mood.rejects) {
+        if isAway {
+            outcome = [.retry(status: nil, error: "refused"), .throttled(status: 503, retryAfter: nil, spends: true)].randomElement(using: &random)!
+        } else if random.chance(mood.rejects) {
             outcome = .final(status: 400)
-        } else if random.chance(mood.failures) || key.id.milliseconds % 7 == 0 {
+        } else if random.chance(mood.failures) || mood.hasPoison && key.id.milliseconds % 7 == 0 {
             outcome = [
                 .retry(status: 500, error: "status 500"), .retry(status: nil, error: "timeout"),
                 .throttled(status: 429, retryAfter: .milliseconds(1500), spends: false),
@@ -176,6 +184,7 @@ struct SinkWorld {
         let backoff = SinkBackoff(definition.retry, seed: 0)
         switch outcome {
         case .ours, .throttled(_, _, spends: false): break
+        case .throttled, .retry(status: nil, _): if machine.held[key]?.isProbe != true { spent[key] = attempts }
         default: spent[key] = attempts
         }
         var least = backoff.least(after: attempts)
