@@ -155,8 +155,8 @@ final class Tail: EventStream, ReplyTaker {
 
     func redisFailed(_ error: RedisError) {
         guard isOpen, state == .reading || state == .checking else { return }
-        // There is no stream, or no stream any more: whatever comes is new.
-        if case .reply = error { return goLive() }
+        // There is no stream, or none any more: whatever comes is new.
+        if error.saysThereIsNoStream { return goLive() }
         state = .behind
         retry = api.loop.schedule(at: api.loop.now + WaitHome.Settings().retryDelay) { [weak self] in
             guard let self else { return }
@@ -208,6 +208,14 @@ final class Tail: EventStream, ReplyTaker {
         api.tails.counters.resets += 1
         state = .behind
         deliver(.reset(from: after, last: last))
+    }
+}
+
+extension RedisError {
+    /// The key is not there, or of another type. Any other refusal passes, and says nothing of the stream.
+    var saysThereIsNoStream: Bool {
+        guard case .reply(let code, let line) = self else { return false }
+        return code == .wrongType || code == .err && line.contains("no such key")
     }
 }
 

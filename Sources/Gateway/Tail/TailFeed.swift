@@ -130,7 +130,7 @@ final class TailFeed: WaiterOwner, ReplyTaker {
     func redisFailed(_ error: RedisError) {
         guard state == .reading || state == .checking else { return }
         // No stream, or a key of another type: the tails go on waiting (API.md §1.8).
-        if case .reply = error { return report(.nothing) }
+        if error.saysThereIsNoStream { return report(.nothing) }
         mayHaveGap = true
         report(.failed)
     }
