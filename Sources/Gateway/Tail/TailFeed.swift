@@ -29,8 +29,9 @@ final class TailFeed: WaiterOwner, ReplyTaker {
     private var mayHaveGap = false
     private var isInclusive = false
     private var pace = ReadPace()
-    /// Somebody has changed the key since the last look began, or before it: what is there may be another stream.
-    private var isChanged = false
+    /// Somebody has changed the key since the last look began, or before it: what is there may be another stream. At
+    /// first nobody knows.
+    private var isChanged = true
     private var wasChanged = false
     private var nextCheck = EventLoop.Instant.zero
 
