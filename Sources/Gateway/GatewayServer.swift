@@ -85,6 +85,7 @@ public actor GatewayServer {
             loop: loop, store: redis, longPoll: api.longPoll, unowned: api, outbound: webhooks, log: shared.log, spawn: {})
         api.sinks.spawn = { [unowned self] number in assumeIsolated { $0.beginSink(number) } }
         api.collectSnapshots = { [unowned self] in await self.collectSnapshots() }
+        api.pingEverywhere = { [unowned self] in await self.pingEverywhere() }
         http.responder = responder
         http.startTask = { [unowned self] in assumeIsolated { $0.carryOn() } }
         redis.delegate = watcher
@@ -141,6 +142,13 @@ public actor GatewayServer {
         for peer in peers { snapshots.append(await peer.snapshot()) }
         return snapshots
     }
+
+    private func pingEverywhere() async -> RedisError? {
+        for peer in peers { if let error = await peer.ping() { return error } }
+        return nil
+    }
+
+    private func ping() async -> RedisError? { await api.ping() }
 
     private func snapshot() -> LoopSnapshot {
         var snapshot = LoopSnapshot()

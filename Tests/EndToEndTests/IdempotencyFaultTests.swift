@@ -56,14 +56,17 @@ import Testing
 
     @Test func `a Redis that takes no writes is told as without a key, and nothing is remembered`() throws {
         let rig = try newRig()
-        func add() throws -> Reply {
-            try rig.client.post("/v1/streams/s/messages", json: #"{"fields":{"n":"1"}}"#, headers: ["Idempotency-Key": "k"])
+        func add(_ key: String = "k") throws -> Reply {
+            try rig.client.post("/v1/streams/s/messages", json: #"{"fields":{"n":"1"}}"#, headers: ["Idempotency-Key": key])
         }
         try rig.redis.run("CONFIG", "SET", "maxmemory", "1")
         #expect(try add().expect(507).code == "REDIS_OUT_OF_MEMORY")
         try rig.redis.run("CONFIG", "SET", "maxmemory", "0")
         try rig.redis.run("CONFIG", "SET", "min-replicas-to-write", "1")
-        #expect(try add().expect(503).code == "REDIS_UNAVAILABLE")
+        // Before 7.0 Redis lets scripts write all the same (the README says so).
+        let isTold = try rig.redis.run("EVAL", "return redis.call('SET', KEYS[1], '')", "1", "probe").hasPrefix("-NOREPLICAS")
+        #expect(try add("few").status == (isTold ? 503 : 201))
+        if isTold { #expect(try add("few").code == "REDIS_UNAVAILABLE") }
         try rig.redis.run("CONFIG", "SET", "min-replicas-to-write", "0")
         try rig.redis.run("REPLICAOF", "127.0.0.1", "1")
         #expect(try add().expect(503).code == "REDIS_UNAVAILABLE")

@@ -1,9 +1,32 @@
 // The process: how it starts, is refused, drains and dies; who may call.
 
 import Support
+import Synchronization
 import Testing
 
 @Suite struct ProcessTests {
+    // MARK: Starting
+
+    @Test func `a gateway is ready when Redis answers all its loops, not one of them`() throws {
+        final class Pings: Sendable {
+            let count = Mutex(0)
+            func next() -> Int { count.withLock { $0 += 1; return $0 } }
+        }
+        let pings = Pings()
+        let redis = try ScriptedServer { words in
+            guard words[0] == "PING" else { return .usual }
+            return .reply(pings.next() == 1 ? "+PONG\r\n" : "-LOADING Redis is loading the dataset in memory\r\n")
+        }
+        let gateway = try GatewayProcess(["--redis", redis.url, "--loops", "2"])
+        let client = TestClient(port: gateway.port)
+        try waitUntil("both were asked") {
+            let status = try client.get("/readyz").status
+            #expect(status == 503)
+            return pings.count.withLock { $0 } >= 2
+        }
+        withExtendedLifetime(redis) {}
+    }
+
     // MARK: Refusals
 
     @Test func `an open address without credentials is refused`() throws {

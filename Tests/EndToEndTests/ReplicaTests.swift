@@ -23,7 +23,7 @@ import Testing
 
     private func newReplica() throws -> RedisServerProcess {
         let before = try onlineReplicas()
-        let replica = try RedisServerProcess(options: ["--replicaof", "127.0.0.1 \(port)", "--repl-diskless-sync-delay", "0"])
+        let replica = try RedisServerProcess(options: ["--replicaof", "127.0.0.1", "\(port)", "--repl-diskless-sync-delay", "0"])
         try waitUntil("it follows", atMost: .seconds(30)) { try onlineReplicas() == before + 1 }
         return replica
     }

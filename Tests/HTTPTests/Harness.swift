@@ -33,6 +33,10 @@ final class Harness {
     final class Client {
         let socket: Socket
         init(_ descriptor: Int32) { socket = Socket(owning: descriptor) }
+
+        /// Other tests start programs, and a child on its way to exec still has a copy of each descriptor: closing
+        /// ours would not end the connection before that has gone.
+        deinit { shutdown(socket.descriptor, Int32(SHUT_RDWR)) }
     }
 
     /// True when every connection has ended.

@@ -221,10 +221,10 @@ private struct ReceiverConnection {
             var lingering = linger(l_onoff: 1, l_linger: 0)
             setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &lingering, socklen_t(MemoryLayout<linger>.size))
             return false
-        case .close: return false
+        case .close: return end()
         case .cutHead:
             _ = send("HTTP/1.1 200 OK\r\nContent-Le")
-            return false
+            return end()
         case .endless:
             guard send("HTTP/1.1 200 OK\r\n\r\n") else { return false }
             receiver.confirm(delivery)
@@ -236,6 +236,12 @@ private struct ReceiverConnection {
             _ = recv(descriptor, &byte, 1, 0)  // Until the sink has had enough.
             return false
         }
+    }
+
+    /// At once, even while a child of another test, on its way to exec, has a copy of the descriptor.
+    private func end() -> Bool {
+        shutdown(descriptor, Int32(SHUT_RDWR))
+        return false
     }
 
     private func send(_ text: String) -> Bool {

@@ -55,6 +55,8 @@ final class API {
     var startWork: (BackgroundWork) -> Void = { _ in }
     /// What all loops of the process have counted; set by the server.
     var collectSnapshots: () async -> [LoopSnapshot] = { [] }
+    /// Why Redis does not answer one of the process's loops, or nil.
+    var pingEverywhere: () async -> RedisError? = { nil }
 
     var limits: Limits { config.limits }
 

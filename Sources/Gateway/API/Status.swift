@@ -12,7 +12,7 @@ extension API {
         return json(literal: "{\"status\":\"ok\"}")
     }
 
-    /// `GET /readyz`: Redis answers, and we are not shutting down.
+    /// `GET /readyz`: Redis answers every loop, since any of them may get the next connection, and we are not shutting down.
     func checkReadiness(_ call: Call) async throws(Problem) -> Response {
         _ = try call.query()
         if isDraining {
@@ -20,12 +20,18 @@ extension API {
             problem.closesConnection = true
             throw problem
         }
-        do {
-            _ = try await store.send(RedisCommand("PING", effect: .read))
-        } catch {
-            throw Problem(error)
-        }
+        if let error = await pingEverywhere() { throw Problem(error) }
         return json(literal: "{\"status\":\"ready\"}")
+    }
+
+    /// Why Redis does not answer this loop, or nil.
+    func ping() async -> RedisError? {
+        do throws(RedisError) {
+            _ = try await store.send(RedisCommand("PING", effect: .read))
+            return nil
+        } catch {
+            return error
+        }
     }
 
     /// `GET /v1/info`
