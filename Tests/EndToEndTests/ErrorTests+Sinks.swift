@@ -8,7 +8,13 @@ extension ErrorTests {
 
     static let sinks: [BadCall] = [
         put(#""ulr":"x""#, says: "did you mean \"url\"?"),
-        put(#""batch":{"max_messages":5}"#, says: "/batch: batch: not supported by this version"),
+        put(#""order_by":"stream""#, says: "/order_by: order_by: not supported by this version"),
+        put(#""batch":{"max_messages":0}"#, says: "from 1 to 1000"),
+        put(#""batch":{"max":5}"#, says: "/batch/max"),
+        put(#""batch":{"linger_ms":60001}"#, says: "/batch/linger_ms"),
+        put(#""batch":{"max_bytes":"1"}"#, says: "/batch/max_bytes"),
+        put(#""batch":{"max_messages":5},"format":"raw:a""#, says: "one message a request"),
+        put(#""batch":{"max_messages":5},"headers":{"X":"{field:a}"}"#, says: "a batch has several"),
         put(#""order_by":"stream""#, says: "not supported"),
         put(#""auth":{}"#, says: "expected basic, bearer, oauth2 or mtls"),
         put(#""url":"http://i/""#, says: "given twice"),

@@ -19,7 +19,7 @@ struct ConfigSinkTests {
         let sink = try sink(least)
         #expect(sink.streams == ["orders"] && sink.group == "sink:s" && sink.start == .latest && sink.method == .post)
         #expect(sink.concurrency == 16 && sink.maxHeld == 1000 && sink.timeout == .seconds(15) && sink.connectTimeout == .seconds(5))
-        #expect(sink.retry == SinkDefinition.Retry() && sink.ratePerSecond == nil && sink.breakerFailures == 20)
+        #expect(sink.retry == SinkDefinition.Retry() && sink.ratePerSecond == nil && sink.batch == .init(maxMessages: 1, maxBytes: 1 << 20, linger: .zero) && sink.breakerFailures == 20)
         #expect(sink.retry.base == .seconds(1) && sink.retry.max == .seconds(300) && sink.retry.maxDeliveries == 8)
         #expect(sink.deadLetterStream(of: "orders:payments") == "orders:payments:dlq")
         #expect(sink.deadLetterOn == [400, 413, 415, 422] && sink.lease == .seconds(60))
@@ -37,6 +37,7 @@ struct ConfigSinkTests {
             format: json
             concurrency: 2
             max_held: 2
+            batch: {max_messages: 2, max_bytes: 3, linger_ms: 4}
             rate_per_s: 0.5
             breaker_failures: 7
             timeout_ms: 100
@@ -48,6 +49,7 @@ struct ConfigSinkTests {
             secrets: [whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw, "env:HOOK", "file:/run/key"]
             allow_networks: [10.0.0.0/8, "fd00::/8"]
             """)
+        #expect(sink.batch == .init(maxMessages: 2, maxBytes: 3, linger: .milliseconds(4)))
         #expect(sink.ratePerSecond == 0.5 && sink.breakerFailures == 7)
         #expect(sink.streams == ["a", "b"] && sink.start == .id("1709251200000-0") && sink.method == .put)
         #expect(sink.headers == [.init(name: "X-From", value: "sluice {stream}"), .init(name: "authorization", value: "Bearer x")])
@@ -60,7 +62,15 @@ struct ConfigSinkTests {
 
     @Test(arguments: [
         ("ulr: x", "f:3: ulr: unknown key \"ulr\"; did you mean \"url\"?"), ("retry: {base: 5}", "unknown key \"base\"; did you mean"),
-        ("batch: {max_messages: 5}", "f:3: batch: not supported by this version"), ("rate_per_s: 0", "rate_per_s: expected a number from 0.01 to 100000"),
+        ("batch: 5", "f:3: batch: expected a map"), ("batch: {max_messages: 0}", "batch.max_messages: expected a whole number from 1 to 1000"),
+        ("batch: {max_bytes: 0}", "batch.max_bytes: expected a whole number from 1 to 67108864"), ("batch: {linger_ms: -1}", "batch.linger_ms: expected whole milliseconds from 0 to 60000"),
+        ("batch: {size: 5}", "unknown key \"size\""), ("batch: {max_messages: 2}\nformat: raw:x", "batch: goes with format: json, ndjson or cloudevents"),
+        ("batch: {max_messages: 2}\nformat: cloudevents-binary", "cloudevents-binary has one message a request"),
+        ("batch: {max_messages: 2}\nheaders: {X: \"{id}\"}", "headers: X names {id} or {field:NAME} of one message"),
+        ("batch: {max_messages: 2}\nretry: {max_deliveries: 1}", "batch: needs retry.max_deliveries of at least 2"),
+        ("batch: {max_messages: 50}\nmax_held: 20", "max_held: must be at least batch.max_messages (50)"),
+        ("format: ndjsn", "did you mean \"ndjson\"?"),
+        ("rate_per_s: 0", "rate_per_s: expected a number from 0.01 to 100000"),
         ("rate_per_s: fast", "rate_per_s: expected a number"), ("breaker_failures: 0", "breaker_failures: expected a whole number from 1 to 1000000"),
         ("breaker_failures: 2.5", "expected a whole number"), ("breaker_failure: 2", "did you mean \"breaker_failures\"?"),
         ("order_by: none", "order_by: not supported by this version"), ("format: cloudevent", "did you mean \"cloudevents\"?"),
@@ -85,6 +95,7 @@ struct ConfigSinkTests {
 
     @Test func `a format is one of four, and a raw one has a content type`() throws {
         #expect(try sink(least).format == .json && sink(least).contentType == nil)
+        #expect(try sink(least + "format: ndjson").format == .ndjson && SinkDefinition.Format.ndjson.rawValue == "ndjson")
         #expect(try sink(least + "format: cloudevents").format == .cloudEvents)
         #expect(try sink(least + "format: cloudevents-binary").format == .cloudEventsBinary)
         let raw = try sink(least + "format: \"raw:a:b\"")
@@ -94,7 +105,7 @@ struct ConfigSinkTests {
     }
 
     @Test(arguments: [
-        ("format: cloudevent", "format: expected one of json, cloudevents, cloudevents-binary, raw:FIELD, found \"cloudevent\"; did you mean \"cloudevents\"?"),
+        ("format: cloudevent", "format: expected one of json, ndjson, cloudevents, cloudevents-binary, raw:FIELD, found \"cloudevent\"; did you mean \"cloudevents\"?"),
         ("format: \"raw:\"", "format: expected one of"), ("format: raw", "expected one of"), ("format: [json]", "found a list"), ("format: xml", "found \"xml\""),
         ("content_type: text/plain", "content_type: goes with format: raw:FIELD"), ("format: cloudevents\ncontent_type: text/plain", "goes with format: raw:FIELD"),
         ("format: raw:x\ncontent_type: plain", "expected a media type"), ("format: raw:x\ncontent_type: text/", "expected a media type"),

@@ -69,8 +69,8 @@ extension API {
     private func writeTest(_ result: WebhookResult, _ outcome: SinkOutcome, _ id: String, to body: ByteBuffer) {
         var (answer, isCut) = ("null", false)
         if case .answered(let reply) = result.outcome {
-            answer = jsonText(String(decoding: reply.body, as: UTF8.self))
-            isCut = reply.bodyTruncated
+            answer = jsonText(String(decoding: reply.body.prefix(limits.sinkTestBody), as: UTF8.self))
+            isCut = reply.bodyTruncated || reply.body.count > limits.sinkTestBody
         }
         body.append(
             "{\"outcome\":\"\(outcome.name)\",\"status\":\(outcome.status.json),\"ms\":\(result.duration.milliseconds),\"error\":\(outcome.error.isEmpty ? "null" : jsonText(outcome.error)),\"webhook_id\":\(jsonText(id)),\"body\":\(answer),\"body_truncated\":\(isCut)}"

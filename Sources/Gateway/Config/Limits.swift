@@ -120,6 +120,8 @@ struct Limits: Sendable, Equatable {
     var sinkSample = 10
     /// How long a test of a sink may take, whatever its own `timeout_ms`. No problem: it is told as a timeout.
     var sinkTestTime: Duration = .seconds(30)
+    /// Bytes of the answer's body that a test of a sink tells. No problem: it says that there is more.
+    var sinkTestBody = 4096
 
     // MARK: Recovery (API.md §6)
 

@@ -5,6 +5,7 @@ extension SinkDefinition.Format: RawRepresentable {
     init?(rawValue: String) {
         switch rawValue {
         case "json": self = .json
+        case "ndjson": self = .ndjson
         case "cloudevents": self = .cloudEvents
         case "cloudevents-binary": self = .cloudEventsBinary
         default:
@@ -16,6 +17,7 @@ extension SinkDefinition.Format: RawRepresentable {
     var rawValue: String {
         switch self {
         case .json: "json"
+        case .ndjson: "ndjson"
         case .cloudEvents: "cloudevents"
         case .cloudEventsBinary: "cloudevents-binary"
         case .raw(let field): "raw:\(field)"
@@ -25,7 +27,7 @@ extension SinkDefinition.Format: RawRepresentable {
 
 extension SinkDefinition {
     static func format(_ node: ConfigNode) throws(ConfigProblem) -> Format {
-        let names = ["json", "cloudevents", "cloudevents-binary", "raw:FIELD"]
+        let names = ["json", "ndjson", "cloudevents", "cloudevents-binary", "raw:FIELD"]
         let wanted = "one of \(names.joined(separator: ", "))"
         let text = try node.text(wanted)
         if let format = Format(rawValue: text) { return format }
@@ -59,6 +61,24 @@ extension SinkDefinition {
         }
         if format == .cloudEventsBinary, let header = headers.first(where: { $0.name.lowercased().hasPrefix("ce-") }) {
             reader.object("headers", "\(header.name) is set by format: \(format.rawValue)")
+        }
+    }
+
+    /// What several messages in a request rule out.
+    func checkBatch(_ reader: ConfigMapReader) {
+        if maxHeld < batch.maxMessages { reader.object("max_held", "must be at least batch.max_messages (\(batch.maxMessages))") }
+        guard isBatched else { return }
+        switch format {
+        case .json, .ndjson, .cloudEvents: break
+        case .cloudEventsBinary, .raw:
+            reader.object("batch", "goes with format: json, ndjson or cloudevents; \(format.rawValue) has one message a request")
+        }
+        let isOne = { (header: Header) in SinkWire.pieces(of: header.value, stream: "", group: "").contains { if case .text = $0 { false } else { true } } }
+        if let header = headers.first(where: isOne) {
+            reader.object("headers", "\(printable(header.name)) names {id} or {field:NAME} of one message, and a batch has several")
+        }
+        if retry.maxDeliveries < 2, deadLetter != .none {
+            reader.object("batch", "needs retry.max_deliveries of at least 2: a message's last attempt is its own")
         }
     }
 

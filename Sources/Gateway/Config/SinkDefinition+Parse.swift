@@ -5,7 +5,7 @@ import Webhook
 extension SinkDefinition {
     /// Keys that SINKS.md has and this version has not: refused by name, never ignored.
     static let unsupported = [
-        "batch", "order_by",
+        "order_by",
     ]
 
     /// `node` is the map of the definition's keys.
@@ -21,6 +21,11 @@ extension SinkDefinition {
         reader.read("headers", into: &sink.headers, headerList)
         reader.read("format", into: &sink.format, format)
         reader.read("content_type", into: &sink.contentType, mediaType)
+        if let node = reader.take("batch") {
+            let batch = ConfigMapReader(node)
+            sink.batch.read(batch)
+            reader.report(batch.problems)
+        }
         reader.read("concurrency", into: &sink.concurrency) { (node) throws(ConfigProblem) in try node.integer(in: 1...1000) }
         reader.read("rate_per_s", into: &sink.ratePerSecond) { (node) throws(ConfigProblem) in
             node.isNull ? nil : try node.number(in: 0.01...100_000)
@@ -58,6 +63,7 @@ extension SinkDefinition {
 
     private func checkTogether(_ reader: ConfigMapReader) {
         checkFormat(reader)
+        checkBatch(reader)
         checkAccess(reader)
         if lease <= timeout + connectTimeout {
             reader.object(
@@ -244,6 +250,15 @@ extension SinkDefinition {
             ($0 | 0x20 >= 0x61 && $0 | 0x20 <= 0x7A) || ($0 >= 0x30 && $0 <= 0x39) || $0 == 0x2B || $0 == 0x2F
         }
         return areDigits && (24...64).contains(encoded.count / 4 * 3 - padding)
+    }
+}
+
+extension SinkDefinition.Batch {
+    fileprivate mutating func read(_ reader: ConfigMapReader) {
+        reader.read("max_messages", into: &maxMessages) { (node) throws(ConfigProblem) in try node.integer(in: 1...1000) }
+        reader.read("max_bytes", into: &maxBytes) { (node) throws(ConfigProblem) in try node.integer(in: 1...67_108_864) }
+        reader.read("linger_ms", into: &linger) { (node) throws(ConfigProblem) in try node.duration(in: 0...60_000) }
+        reader.finish()
     }
 }
 

@@ -30,7 +30,7 @@ extension SinkDefinition {
             ("streams", list(streams.map(text))), ("group", text(group)), ("start", text(start.text)), ("url", text(url)),
             ("method", text(method.rawValue)),
             ("headers", object(headers.map { ($0.name, text(showsSecrets ? $0.value : SinkDefinition.mask)) })),
-            ("format", text(format.rawValue)), ("content_type", contentType.map(text) ?? "null"), ("concurrency", "\(concurrency)"),
+            ("format", text(format.rawValue)), ("content_type", contentType.map(text) ?? "null"), ("batch", batch.json), ("concurrency", "\(concurrency)"),
             ("rate_per_s", ratePerSecond.map { "\($0)" } ?? "null"), ("breaker_failures", "\(breakerFailures)"), ("max_held", "\(maxHeld)"),
             ("timeout_ms", "\(timeout.wholeMilliseconds)"), ("connect_timeout_ms", "\(connectTimeout.wholeMilliseconds)"),
             ("retry", retry.json), ("dead_letter", deadLetter.text.map(text) ?? "null"),
@@ -46,6 +46,12 @@ extension SinkDefinition {
     private func list(_ values: [String]) -> String { "[\(values.joined(separator: ","))]" }
     private func object(_ members: [(String, String)]) -> String {
         "{\(members.map { "\(text($0.0)):\($0.1)" }.joined(separator: ","))}"
+    }
+}
+
+extension SinkDefinition.Batch {
+    fileprivate var json: String {
+        "{\"max_messages\":\(maxMessages),\"max_bytes\":\(maxBytes),\"linger_ms\":\(linger.wholeMilliseconds)}"
     }
 }
 

@@ -34,6 +34,8 @@ struct SinkDefinition: Sendable, Equatable {
     /// What a request's body is.
     enum Format: Sendable, Equatable {
         case json
+        /// The same in a line of its own.
+        case ndjson
         /// CloudEvents 1.0: the whole event in the body, or its attributes in headers and its data in the body.
         case cloudEvents, cloudEventsBinary
         /// The value of this field.
@@ -67,6 +69,15 @@ struct SinkDefinition: Sendable, Equatable {
         var maxAge: Duration?
     }
 
+    /// How many messages a request has.
+    struct Batch: Sendable, Equatable {
+        var maxMessages = 1
+        /// Of the body, but for a message that is longer by itself.
+        var maxBytes = 1 << 20
+        /// How long a message may wait for others.
+        var linger = Duration.zero
+    }
+
     enum DeadLetter: Sendable, Equatable {
         /// `{stream}` stands for the stream the message came from.
         case stream(String)
@@ -91,6 +102,7 @@ struct SinkDefinition: Sendable, Equatable {
     var format = Format.json
     /// Of `raw`'s body; nil with every other format.
     var contentType: String?
+    var batch = Batch()
     /// Most requests in flight.
     var concurrency = 16
     /// Requests begun a second, at most; nil: any number.
@@ -121,6 +133,9 @@ struct SinkDefinition: Sendable, Equatable {
         self.name = name
         group = "sink:\(name)"
     }
+
+    /// A request may have several messages.
+    var isBatched: Bool { batch.maxMessages > 1 }
 
     /// The dead-letter stream of messages of `stream`; nil where there is none.
     func deadLetterStream(of stream: String) -> String? {

@@ -33,6 +33,31 @@ extension Sink {
         attemptEnded(key, outcome)
     }
 
+    func attempt(_ stream: SinkStream, _ parcels: [SinkState.Parcel]) {
+        let wire = stream.wire
+        guard let authorization else {
+            let request = wire.request(parcels, wallTime: state.moment.wall)
+            return host.outbound.send(request) { [weak self] result in self?.ended(stream, parcels, result) }
+        }
+        authorization.post { [weak self] credential in
+            guard let self, parcels.contains(where: { state.held[$0.key]?.phase == .inFlight }) else { return nil }
+            return wire.request(parcels, wallTime: host.loop.clock.wallTime, authorization: credential)
+        } done: { [weak self] result in
+            self?.ended(stream, parcels, result)
+        }
+    }
+
+    private func ended(_ stream: SinkStream, _ parcels: [SinkState.Parcel], _ result: WebhookResult) {
+        let wall = host.loop.clock.wallTime
+        let (outcomes, isWhole) = SinkOutcome.ofBatch(parcels.map(\.key.id), result.outcome, definition, wallTime: wall)
+        durations.count(result.duration)
+        for (parcel, outcome) in zip(parcels, outcomes) {
+            journal.ended(parcel.key, parcel.deliveryCount, result, outcome, wall: wall)
+            tell(outcome, stream, parcel.key, parcel.deliveryCount)
+        }
+        batchEnded(.init(stream: stream.index, outcomes: zip(parcels, outcomes).map { ($0.key, $1) }, isWhole: isWhole))
+    }
+
     private func tell(_ outcome: SinkOutcome, _ stream: SinkStream, _ key: SinkState.Key, _ attempt: Int) {
         if outcome.isTaken {
             return log.debug("delivered", metadata: stream.metadata(["id": "\(key.id)", "attempt": "\(attempt)"]))

@@ -40,6 +40,7 @@ final class Sink: Flushable {
     private let drainedBell: SinkBell
     /// Attempts that ended in this tick.
     private var ended: [(key: SinkState.Key, outcome: SinkOutcome)] = []
+    private var endedBatches: [SinkState.BatchEnd] = []
 
     /// - Parameter seed: for jitter, and for the consumer's name.
     init(_ definition: SinkDefinition, host: SinkHost, seed: UInt64 = UInt64.random(in: 0...UInt64.max)) throws(SinkError) {
@@ -140,6 +141,7 @@ final class Sink: Flushable {
         for action in state.handle(event, at: moment) {
             switch action {
             case .attempt(let key, let message, let count): attempt(key, message, deliveryCount: count)
+            case .batch(let stream, let parcels): attempt(streams[stream], parcels)
             case .write(let stream, let write, let entries): enqueue(.write(streams[stream], write, entries))
             case .wake(let instant): wake(at: instant)
             case .credit(let stream): streams[stream].bell.ring()
@@ -153,15 +155,23 @@ final class Sink: Flushable {
 
     /// Told at the end of the tick, so that what ended together is acknowledged together.
     func attemptEnded(_ key: SinkState.Key, _ outcome: SinkOutcome) {
-        if ended.isEmpty { host.loop.flushLater(self) }
+        if ended.isEmpty && endedBatches.isEmpty { host.loop.flushLater(self) }
         ended.append((key, outcome))
+    }
+
+    func batchEnded(_ end: SinkState.BatchEnd) {
+        if ended.isEmpty && endedBatches.isEmpty { host.loop.flushLater(self) }
+        endedBatches.append(end)
     }
 
     func flush() {
         let attempts = ended
+        let batches = endedBatches
         ended = []
+        endedBatches = []
         let wasOpen = state.pace.isOpen
-        handle(.attemptsEnded(attempts))
+        if !attempts.isEmpty { handle(.attemptsEnded(attempts)) }
+        if !batches.isEmpty { handle(.batchesEnded(batches)) }
         if state.pace.isOpen != wasOpen { tellBreaker() }
         journal.decided { state.held[$0]?.dueWall }
     }

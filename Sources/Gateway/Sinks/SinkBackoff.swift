@@ -5,6 +5,7 @@ import Net
 struct SinkBackoff: Sendable {
     let retry: SinkDefinition.Retry
     private var random: UInt64
+    private var shared: Double?
 
     /// `seed`: equal seeds give equal jitter.
     init(_ retry: SinkDefinition.Retry, seed: UInt64) {
@@ -30,8 +31,12 @@ struct SinkBackoff: Sendable {
 
     /// `delay`, and up to the share `retry.jitter` of it more.
     mutating func jittered(_ delay: Duration) -> Duration {
-        delay + delay * (retry.jitter * fraction())
+        delay + delay * (retry.jitter * (shared ?? fraction()))
     }
+
+    /// Until `endTogether` all have the same jitter.
+    mutating func beginTogether() { shared = fraction() }
+    mutating func endTogether() { shared = nil }
 
     /// From 0 up to 1 (SplitMix64).
     mutating func fraction() -> Double {

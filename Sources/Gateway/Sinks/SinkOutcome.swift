@@ -1,6 +1,7 @@
 // What one attempt came to, in the terms of SINKS.md §2.
 
 import Net
+import Redis
 import Webhook
 
 enum SinkOutcome: Sendable, Equatable {
@@ -30,6 +31,24 @@ enum SinkOutcome: Sendable, Equatable {
             }
         case .failed(let failure, let message):
             self = failure.isOurs ? .ours(error: message) : .retry(status: nil, error: message)
+        }
+    }
+
+    /// One for each message of a request that has several; `isWhole`: the receiver has not told them apart.
+    static func ofBatch(
+        _ ids: [StreamID], _ outcome: WebhookResult.Outcome, _ definition: SinkDefinition, wallTime: @autoclosure () -> Duration
+    ) -> (outcomes: [SinkOutcome], isWhole: Bool) {
+        let whole = SinkOutcome(outcome, definition, wallTime: wallTime())
+        guard case .success(let status) = whole, case .answered(let answer) = outcome else { return (ids.map { _ in whole }, true) }
+        let names = ids.map(\.description)
+        switch SinkBatchAnswer(answer, of: Set(names)) {
+        case .taken: return (ids.map { _ in whole }, true)
+        case .failed(let failed):
+            let named = SinkOutcome.retry(status: status, error: "status \(status), which names it in batchItemFailures")
+            return (names.map { failed.contains($0) ? named : whole }, false)
+        case .malformed(let reason):
+            let all = SinkOutcome.retry(status: status, error: "status \(status), whose body \(reason)")
+            return (ids.map { _ in all }, true)
         }
     }
 

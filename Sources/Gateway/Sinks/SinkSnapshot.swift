@@ -58,7 +58,7 @@ struct SinkSnapshot: Sendable {
         family("sluice_sink_redis_failures_total", "counter", "Writes that Redis did not take at once.") {
             [("", $0.counters.redisFailures)]
         }
-        family("sluice_sink_in_flight", "gauge", "Requests under way.") { [("", $0.counters.inFlight)] }
+        family("sluice_sink_in_flight", "gauge", "Messages under way.") { [("", $0.counters.inFlight)] }
         family("sluice_sink_held", "gauge", "Messages held: under way, or waiting for a retry.") { [("", $0.counters.held)] }
         family("sluice_sink_lag", "gauge", "Messages that the group has not read yet, as Redis had it within the last 15 s.") {
             $0.backlog?.lag.map { [("", $0)] } ?? []

@@ -5,11 +5,19 @@ import Redis
 
 extension SinkState {
     mutating func attemptEnded(_ key: Key, _ outcome: SinkOutcome) {
-        streams[key.stream].counters.count(outcome)
         inFlight -= 1
         if outcome.isTaken { throttlesInARow = 0 }
-        guard let message = held[key] else { return }  // Handed back at the deadline, and that is confirmed.
-        keepPace(message, outcome)
+        let message = held[key]
+        if let message { keepPace(message, outcome) }
+        landed(key, message, outcome, among: 1)
+    }
+
+    /// - Parameters:
+    ///   - message: nil: it was handed back at the deadline, and that is confirmed.
+    ///   - count: of the messages that have this outcome in common.
+    mutating func landed(_ key: Key, _ message: Held?, _ outcome: SinkOutcome, among count: Int) {
+        streams[key.stream].counters.count(outcome)
+        guard let message else { return }
         if case .success = outcome {
             // A real 2xx counts, whoever owns the message by now: XACK does not ask.
             return acknowledge(message)
@@ -23,10 +31,10 @@ extension SinkState {
             return drop(message, settled: false)
         }
         if message.isTrimmed { return trimmed(message) }
-        failed(message, outcome)
+        failed(message, outcome, among: count)
     }
 
-    private mutating func keepPace(_ message: Held, _ outcome: SinkOutcome) {
+    mutating func keepPace(_ message: Held, _ outcome: SinkOutcome) {
         switch outcome {
         case .success, .dropped, .final: pace.taken()
         case .retry, .throttled(_, _, spends: true):
@@ -36,9 +44,13 @@ extension SinkState {
         }
     }
 
-    private mutating func failed(_ message: Held, _ outcome: SinkOutcome) {
+    private mutating func failed(_ message: Held, _ outcome: SinkOutcome, among count: Int) {
         switch outcome {
         case .success: preconditionFailure("A success was dealt with above.")
+        case .final where count > 1, .retry where count > 1:
+            // It may be another's fault.
+            message.batchLimit = count / 2
+            retry(message, after: .zero, spends: true)
         case .final:
             hasDeadLetter ? bury(message, .rejected, attempts: message.deliveries) : retry(message, after: .zero, spends: true)
         case .dropped: hasDeadLetter ? bury(message, .dropped, attempts: message.deliveries) : acknowledge(message)

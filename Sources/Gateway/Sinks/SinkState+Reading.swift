@@ -24,14 +24,17 @@ extension SinkState {
 
     var freeSlots: Int {
         let free = min(pace.slots(moment.now) - inFlight, pace.tokens(moment.now) ?? .max)
-        return free - beginning - (ready.count - readyFront) - reserved
+        return free * batchSize - beginning - readyCount - reserved
     }
+
+    /// Messages in one read.
+    static let readLimit = 1000
 
     var reserved: Int { streams.reduce(0) { $0 + $1.reserved } }
 
     var credit: Int {
         let first = pace.isOpen && isFreshTurn ? 0 : due.count - dueFront
-        return min(freeSlots - first, definition.maxHeld - held.count - reserved)
+        return min(freeSlots - first, definition.maxHeld - held.count - reserved, SinkState.readLimit)
     }
 
     /// Messages whose entries were gone when they were taken over; a script has dealt with them.
@@ -64,7 +67,7 @@ extension SinkState {
             message.lastError = "its last delivery ended without a result"
             bury(message, .maxRetriesExceeded, attempts: arrival.deliveryCount - 1)
         } else {
-            ready.append(message)
+            becomeReady(message)
         }
     }
 

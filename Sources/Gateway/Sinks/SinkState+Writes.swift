@@ -73,7 +73,7 @@ extension SinkState {
         case (.begin, .done):
             guard !isStopped else { return release(message, due: nil, unspent: true) }
             move(message, to: .ready)
-            ready.append(message)
+            becomeReady(message)
         }
     }
 

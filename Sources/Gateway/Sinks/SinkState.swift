@@ -82,6 +82,8 @@ struct SinkState {
         case late(Int, [SinkArrival])
         /// All that came about together.
         case attemptsEnded([(key: Key, outcome: SinkOutcome)])
+        /// Likewise, where a request has several messages.
+        case batchesEnded([BatchEnd])
         /// Redis has answered a write of these messages.
         case wrote(Int, Write, [(id: StreamID, result: Written)])
         /// It has not, or not now.
@@ -99,6 +101,8 @@ struct SinkState {
 
     enum Action: Equatable {
         case attempt(Key, SinkMessage, deliveryCount: Int)
+        /// Of one stream.
+        case batch(Int, [Parcel])
         case write(Int, Write, [Entry])
         /// Send `.timer` then. A sooner one may be asked for later.
         case wake(at: Instant)
@@ -135,6 +139,9 @@ struct SinkState {
         var number = 0
         /// And while the breaker was open.
         var isProbe = false
+        /// How many may share its next request, since a larger one has failed; and since when it is ready for that.
+        var batchLimit = Int.max
+        var readyAt = Instant.zero
         var dueWall: Duration?
         var reason: DeadLetterReason?
         var lastStatus: Int?
@@ -150,6 +157,9 @@ struct SinkState {
     struct Stream {
         var reserved = 0
         var isWanting = false
+        /// Where messages go in batches, `SinkState.ready`'s part of this stream.
+        var ready: [Held] = []
+        var readyFront = 0
         var queues = [[Held]](repeating: [], count: Write.allCases.count)
         var isWriting = [Bool](repeating: false, count: Write.allCases.count)
         /// Redis refused a write: none is tried before this.
@@ -165,6 +175,11 @@ struct SinkState {
     var inFlight = 0
     var ready: [Held] = []
     var readyFront = 0
+    /// In all streams' `ready`.
+    var readyInStreams = 0
+    var batchTurn = 0
+    /// A batch waits for more until then.
+    var lingerUntil: Instant?
     var beginning = 0
     var waiting = DueHeap<Held>()
     var due: [Held] = []
@@ -220,6 +235,7 @@ struct SinkState {
         case .read(let stream, let arrivals): read(stream, arrivals)
         case .late(let stream, let arrivals): arrived(stream, arrivals)
         case .attemptsEnded(let attempts): for attempt in attempts { attemptEnded(attempt.key, attempt.outcome) }
+        case .batchesEnded(let batches): for batch in batches { batchEnded(batch) }
         case .wrote(let stream, let write, let results): wrote(stream, write, results)
         case .writeFailed(let stream, let write, let ids): writeFailed(stream, write, ids)
         case .keptAlive(let stream, let lost, let trimmed): keptAlive(stream, lost: lost, trimmed: trimmed)
@@ -242,7 +258,7 @@ struct SinkState {
             due.append(message)
         }
         if moment.now >= pausedUntil && !isStopped {
-            startReady()
+            if definition.isBatched { startBatches() } else { startReady() }
             while freeSlots > 0, !leavesTurn, let message = takeDue() { begin(message) }
         }
         flushWrites()
@@ -259,25 +275,32 @@ struct SinkState {
             let message = ready[readyFront]
             readyFront += 1
             guard message.phase == .ready else { continue }
-            if isExpired(message), hasDeadLetter {
-                bury(message, .expired, attempts: message.deliveries - 1)
-            } else if message.deliveries > definition.retry.maxDeliveries, hasDeadLetter {
-                bury(message, .maxRetriesExceeded, attempts: message.deliveries - 1)
-            } else if let reason = message.message.unreadable {
-                unreadable(message, reason)
-            } else {
-                move(message, to: .inFlight)
-                message.isProbe = pace.isOpen
-                message.number = pace.begin(moment.now)
-                inFlight += 1
-                streams[message.key.stream].counters.attempts += 1
-                actions.append(.attempt(message.key, message.message, deliveryCount: message.deliveries))
-            }
+            if endsUnsent(message) { continue }
+            move(message, to: .inFlight)
+            message.isProbe = pace.isOpen
+            message.number = pace.begin(moment.now)
+            inFlight += 1
+            streams[message.key.stream].counters.attempts += 1
+            actions.append(.attempt(message.key, message.message, deliveryCount: message.deliveries))
         }
         if readyFront == ready.count || readyFront > 1000 {
             ready.removeFirst(readyFront)
             readyFront = 0
         }
+    }
+
+    /// Whether it is done with, though it was ready to be sent.
+    mutating func endsUnsent(_ message: Held) -> Bool {
+        if isExpired(message), hasDeadLetter {
+            bury(message, .expired, attempts: message.deliveries - 1)
+        } else if message.deliveries > definition.retry.maxDeliveries, hasDeadLetter {
+            bury(message, .maxRetriesExceeded, attempts: message.deliveries - 1)
+        } else if let reason = message.message.unreadable {
+            unreadable(message, reason)
+        } else {
+            return false
+        }
+        return true
     }
 
     private mutating func takeDue() -> Held? {
@@ -316,6 +339,7 @@ struct SinkState {
         if !isStopped {
             if pausedUntil > moment.now { sooner(pausedUntil) }
             if let probeAt = pace.probeAt, probeAt > moment.now { sooner(probeAt) }
+            if let lingerUntil, lingerUntil > moment.now { sooner(lingerUntil) }
             if let nextToken = pace.nextToken(moment.now) { sooner(nextToken) }
         }
         for stream in streams where stream.blockedUntil > moment.now { sooner(stream.blockedUntil) }

@@ -8,7 +8,7 @@ extension SinkWire {
     /// The body, and the headers that the format has of its own; or why the message can't have them.
     func compose(_ message: inout SinkMessage, _ fields: RedisCursor) {
         switch format {
-        case .json: break  // Its body tells the attempt.
+        case .json, .ndjson: break  // Its body tells the attempt.
         case .cloudEvents, .cloudEventsBinary:
             write(CloudEvent(entry: fields) ?? ownEvent(message), to: &message)
         case .raw(let field):
@@ -22,7 +22,7 @@ extension SinkWire {
     /// Of a message that nobody has added.
     func composeSample(_ message: inout SinkMessage) {
         switch format {
-        case .json: break
+        case .json, .ndjson: break
         case .cloudEvents, .cloudEventsBinary: write(ownEvent(message), to: &message)
         case .raw: message.body = Array("test".utf8)
         }
@@ -57,7 +57,8 @@ extension SinkDefinition {
     var contentTypeHeader: String? {
         switch format {
         case .json: "application/json"
-        case .cloudEvents: "application/cloudevents+json"
+        case .ndjson: "application/x-ndjson"
+        case .cloudEvents: isBatched ? "application/cloudevents-batch+json" : "application/cloudevents+json"
         case .cloudEventsBinary: nil
         case .raw: contentType
         }

@@ -21,6 +21,8 @@ final class SinkWire {
 
     let secrets: [WebhookSecret]
     let format: SinkDefinition.Format
+    /// A request has several messages, and none of their headers.
+    let isBatched: Bool
     /// Where an event says it comes from.
     let source: String
     /// With the headers that are the same for every message.
@@ -38,6 +40,7 @@ final class SinkWire {
     init(_ definition: SinkDefinition, stream: String, means: SinkMeans) {
         secrets = means.secrets
         format = definition.format
+        isBatched = definition.isBatched
         source = SinkWire.source(of: stream)
         let buffer = ByteBuffer(capacity: 256)
         buffer.append(literal: "{\"stream\":")
@@ -58,14 +61,15 @@ final class SinkWire {
         }
         self.templates = templates
         let names = Set(definition.headers.map { $0.name.lowercased() })
-        passesTrace = !names.contains("traceparent")
+        passesTrace = !names.contains("traceparent") && !definition.isBatched
         if !names.contains("content-type"), let type = definition.contentTypeHeader { fixed.append(("Content-Type", type)) }
         if !names.contains("user-agent") { fixed.append(("User-Agent", SinkWire.userAgent)) }
         if let authorization = means.authorization, !definition.authorizationMayChange { fixed.append(("Authorization", authorization)) }
         endpoint = WebhookEndpoint(
             url: definition.url, method: WebhookRequest.Method(definition.method), headers: fixed,
             timeout: definition.timeout, connectTimeout: definition.connectTimeout, guard: means.target,
-            http2: definition.httpVersion == .two, tls: means.tls)
+            http2: definition.httpVersion == .two, tls: means.tls,
+            keptBodyBytes: definition.isBatched ? 4096 + 128 * definition.batch.maxMessages : nil)
     }
 
     // MARK: A message
@@ -150,14 +154,51 @@ final class SinkWire {
 
     /// - Parameter authorization: the value of the header, where it is none of the endpoint's.
     func request(_ message: SinkMessage, deliveryCount: Int, wallTime: Duration, authorization: String? = nil) -> WebhookRequest {
+        if isBatched || format == .ndjson {
+            let key = SinkState.Key(stream: 0, id: message.id)
+            return request(
+                [.init(key: key, message: message, deliveryCount: deliveryCount)], wallTime: wallTime, authorization: authorization)
+        }
         let body = message.body ?? body(message, deliveryCount)
+        return request(message.headers, body, deliveryCount: deliveryCount, wallTime: wallTime, authorization: authorization) {
+            writeWebhookID(text(of: message.id), into: $0)
+        }
+    }
+
+    /// With several messages, of which one has headers only where it is alone by definition.
+    func request(_ parcels: [SinkState.Parcel], wallTime: Duration, authorization: String? = nil) -> WebhookRequest {
+        if format != .ndjson { scratch.append(UInt8(ascii: "[")) }
+        var separator = false
+        for parcel in parcels {
+            if separator && format != .ndjson { scratch.append(UInt8(ascii: ",")) }
+            separator = true
+            if let body = parcel.message.body { scratch.append(body) } else { append(parcel.message, parcel.deliveryCount) }
+            if format == .ndjson { scratch.append(UInt8(ascii: "\n")) }
+        }
+        if format != .ndjson { scratch.append(UInt8(ascii: "]")) }
+        let body = scratch.takeArray()
+        for parcel in parcels {
+            if !scratch.isEmpty { scratch.append(UInt8(0)) }
+            scratch.append(text(of: parcel.message.id))
+        }
+        defer { scratch.clear() }
+        let count = parcels.reduce(1) { max($0, $1.deliveryCount) }
+        return request(parcels[0].message.headers, body, deliveryCount: count, wallTime: wallTime, authorization: authorization) {
+            writeWebhookID(scratch.bytes, into: $0)
+        }
+    }
+
+    private func request(
+        _ fields: WebhookFields, _ body: [UInt8], deliveryCount: Int, wallTime: Duration, authorization: String?,
+        writeID: (UnsafeMutableRawBufferPointer) -> Void
+    ) -> WebhookRequest {
         let timestamp = Int(wallTime.components.seconds)
-        var fields = message.headers
+        var fields = fields
         fields.reserve(192 + 64 * secrets.count)
         fields.append(own: "Sluice-Delivery-Count", decimal(deliveryCount))
         fields.append(own: "webhook-timestamp", decimal(timestamp))
         withUnsafeTemporaryAllocation(byteCount: SinkWire.idLength, alignment: 1) { room in
-            writeWebhookID(message.id, into: room)
+            writeID(room)
             let id = UnsafeRawBufferPointer(room)
             fields.append(own: "webhook-id", id)
             guard !secrets.isEmpty else { return }
@@ -170,6 +211,11 @@ final class SinkWire {
     }
 
     private func body(_ message: SinkMessage, _ deliveryCount: Int) -> [UInt8] {
+        append(message, deliveryCount)
+        return scratch.takeArray()
+    }
+
+    private func append(_ message: SinkMessage, _ deliveryCount: Int) {
         scratch.append(head)
         scratch.append(text(of: message.id))
         scratch.append(literal: "\",\"timestamp_ms\":")
@@ -179,17 +225,17 @@ final class SinkWire {
         scratch.append(literal: ",\"delivery_count\":")
         scratch.append(decimal: deliveryCount)
         scratch.append(UInt8(ascii: "}"))
-        return scratch.takeArray()
     }
 
     /// `msg_` and 26 digits.
     private static let idLength = 30
 
-    /// The same for every attempt, takeover and redrive that keeps the entry's id.
-    private func writeWebhookID(_ id: StreamID, into room: UnsafeMutableRawBufferPointer) {
+    /// The same for every attempt, takeover and redrive that keeps the entry's id; of several messages, for every attempt
+    /// with the same ones in the same order (`ids` are joined by NUL).
+    private func writeWebhookID(_ ids: UnsafeRawBufferPointer, into room: UnsafeMutableRawBufferPointer) {
         room.copyBytes(from: "msg_".utf8)
         withUnsafeTemporaryAllocation(byteCount: 32, alignment: 8) { digest in
-            identity.digest(text(of: id), into: digest)
+            identity.digest(ids, into: digest)
             Base32.encode(UnsafeRawBufferPointer(digest), into: UnsafeMutableRawBufferPointer(rebasing: room[4...]))
         }
     }

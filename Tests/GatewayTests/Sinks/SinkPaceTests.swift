@@ -48,6 +48,7 @@ struct SinkPaceTests {
         mutating func handle(_ event: SinkState.Event) {
             for action in machine.handle(event, at: moment) {
                 switch action {
+                case .batch: preconditionFailure("There are none.")
                 case .attempt(let key, _, _):
                     open.append(key)
                     sent += 1

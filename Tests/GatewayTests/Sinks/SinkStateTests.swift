@@ -48,12 +48,17 @@ struct SinkStateTests {
             steps += 1
             if steps == 20 {
                 // Those requests are given up, and may have arrived.
-                for case .attempt(let key, _) in world.tasks where world.machine.held[key]?.phase == .inFlight {
+                for key in world.flying where world.machine.held[key]?.phase == .inFlight {
                     world.spent[key] = (world.spent[key] ?? 0) + 1
                     world.notBefore[key] = nil
                 }
                 world.handle(.abandon)
-                world.tasks.removeAll { if case .attempt = $0 { true } else { false } }
+                world.tasks.removeAll { task in
+                    switch task {
+                    case .attempt, .batch: true
+                    case .read, .write, .keepAlive: false
+                    }
+                }
                 world.machine.inFlight = 0
             }
         }
@@ -84,6 +89,18 @@ struct SinkStateTests {
 
     @Test func `messages that others take over are not lost`() {
         run(.init(thefts: 3))
+    }
+
+    @Test(arguments: [2, 5, 16]) func `in batches every message ends in a 2xx or one dead letter, whatever Redis and the receiver do`(size: Int) {
+        func batched(_ definition: inout SinkDefinition) {
+            definition.batch = .init(maxMessages: size, maxBytes: 1500, linger: .milliseconds(size == 5 ? 20 : 0))
+            definition.maxHeld = 40
+        }
+        run(seeds: 30, SinkWorld.Mood(), batched)
+        run(seeds: 20, .init(redisFailures: 33, trims: 10), batched)
+        run(seeds: 20, .init(trims: 5), crashes: true, batched)
+        run(seeds: 20, SinkWorld.Mood(), drains: true, batched)
+        run(seeds: 20, .init(thefts: 3), batched)
     }
 
     @Test func `one slot and one message at a time is enough`() {

@@ -24,6 +24,7 @@ struct SinkWorld {
     enum Errand {
         case read(stream: Int, count: Int)
         case attempt(Key, deliveryCount: Int)
+        case batch(Int, [Key])
         case write(Int, SinkState.Write, [SinkState.Entry])
         case keepAlive(Int, [StreamID])
     }
@@ -127,7 +128,16 @@ struct SinkWorld {
     mutating func handle(_ event: SinkState.Event) {
         for action in machine.handle(event, at: moment) {
             switch action {
-            case .attempt(let key, _, let count): begin(key, count)
+            case .attempt(let key, _, let count):
+                begin(key, count)
+                tasks.append(.attempt(key, deliveryCount: count))
+            case .batch(let stream, let parcels):
+                for parcel in parcels { begin(parcel.key, parcel.deliveryCount) }
+                if parcels.count > definition.batch.maxMessages { problems.append("\(parcels.count) in a batch") }
+                if parcels.count > 1, parcels.contains(where: { $0.deliveryCount >= definition.retry.maxDeliveries }) {
+                    problems.append("a last attempt is shared")
+                }
+                tasks.append(.batch(stream, parcels.map(\.key)))
             case .write(let stream, let write, let entries): tasks.append(.write(stream, write, entries))
             case .wake(let instant): wakeAt = min(wakeAt ?? instant, instant)
             case .credit(let stream): wantsToRead.insert(stream)
@@ -147,7 +157,6 @@ struct SinkWorld {
         if hasCrashed ? count < truth : count != truth { problems.append("\(key.id) is delivery \(truth), not \(count)") }
         if count > definition.retry.maxDeliveries { problems.append("\(key.id) was sent \(count) times") }
         if pending[key]?.owner == owner, dead[key] != nil { problems.append("\(key.id) was sent after its dead letter") }
-        tasks.append(.attempt(key, deliveryCount: count))
     }
 
     /// Some others may end in the same tick.
@@ -157,6 +166,28 @@ struct SinkWorld {
             case .attempt(let key, _) = tasks.remove(at: place)
         { ended.append((key, answer(key))) }
         handle(.attemptsEnded(ended))
+    }
+
+    /// All for one reason, or each for its own.
+    private mutating func end(_ stream: Int, _ keys: [Key]) {
+        let isWhole = keys.contains { $0.id.milliseconds % 7 == 0 } || random.chance(mood.failures) || isAway
+        var outcomes: [SinkOutcome] = []
+        if isWhole {
+            let all: [SinkOutcome] = [
+                .final(status: 400), .retry(status: 500, error: ""), .retry(status: nil, error: "timeout"),
+                .throttled(status: 503, retryAfter: nil, spends: true), .throttled(status: 429, retryAfter: .seconds(1), spends: false),
+                .ours(error: "resolver down"),
+            ]
+            let outcome = all[isAway ? 2 : Int.random(in: all.indices, using: &random)]
+            outcomes = keys.map { _ in outcome }
+        } else {
+            outcomes = keys.map { _ in random.chance(mood.failures) ? .retry(status: 200, error: "named") : .success(status: 200) }
+        }
+        for (key, outcome) in zip(keys, outcomes) {
+            if outcome == .success(status: 200) { delivered.insert(key) }
+            note(outcome, key)
+        }
+        handle(.batchesEnded([.init(stream: stream, outcomes: zip(keys, outcomes).map { ($0, $1) }, isWhole: isWhole)]))
     }
 
     private mutating func answer(_ key: Key) -> SinkOutcome {
@@ -199,6 +230,7 @@ struct SinkWorld {
         switch task {
         case .read(let stream, let count): read(stream, count)
         case .attempt(let key, _): end(key)
+        case .batch(let stream, let keys): end(stream, keys)
         case .write(let stream, let write, let entries): self.write(stream, write, entries)
         case .keepAlive(let stream, let ids):
             var lost: [StreamID] = []
@@ -300,12 +332,23 @@ struct SinkWorld {
     /// kill -9: whatever was under way is forgotten; requests in flight may have arrived.
     mutating func crash() {
         hasCrashed = true
-        for case .attempt(let key, _) in tasks {
+        for key in flying {
             spent[key] = (spent[key] ?? 0) + 1
             notBefore[key] = nil
         }
         restart()
         now += definition.lease + .seconds(1)
+    }
+
+    /// What is in flight.
+    var flying: [Key] {
+        tasks.flatMap { task -> [Key] in
+            switch task {
+            case .attempt(let key, _): [key]
+            case .batch(_, let keys): keys
+            case .read, .write, .keepAlive: []
+            }
+        }
     }
 
     mutating func restart() {
@@ -320,12 +363,17 @@ struct SinkWorld {
     // MARK: What must hold
 
     private mutating func checkBounds() {
-        let flights = tasks.reduce(0) { if case .attempt = $1 { $0 + 1 } else { $0 } }
+        let flights = tasks.count { task in
+            switch task {
+            case .attempt, .batch: true
+            case .read, .write, .keepAlive: false
+            }
+        }
         if flights > definition.concurrency { problems.append("\(flights) in flight") }
         let held = machine.held.count + machine.streams.reduce(0) { $0 + $1.reserved }
         // What is read, or counted in Redis, must not wait for a slot.
-        let taken = machine.inFlight + machine.beginning + machine.ready.count - machine.readyFront + machine.reserved
-        if taken > definition.concurrency { problems.append("\(taken) slots are taken") }
+        let taken = machine.inFlight + machine.beginning + machine.readyCount + machine.reserved
+        if taken > definition.concurrency * definition.batch.maxMessages { problems.append("\(taken) slots are taken") }
         if held > definition.maxHeld { problems.append("\(held) held") }
     }
 

@@ -1,0 +1,123 @@
+// Several messages in one request (`batch`): which of them go together, and what follows from the request's end.
+//
+// A batch is of one stream, in the order in which its messages became ready. What fails as a whole is halved: its
+// messages go into requests of at most half as many, and the last attempt of each is its own, so that the one message
+// which spoils a batch stands alone in the end, and no dead letter is made for another's sake. Both follow from the
+// message's own counter, too: whoever takes over after a crash goes on with small batches.
+
+import Net
+import Redis
+
+extension SinkState {
+    /// One message of a request.
+    struct Parcel: Equatable {
+        var key: Key
+        var message: SinkMessage
+        var deliveryCount: Int
+    }
+
+    /// What a request with several messages came to.
+    struct BatchEnd {
+        var stream: Int
+        var outcomes: [(key: Key, outcome: SinkOutcome)]
+        /// All of them have the same for the same reason; else the receiver told them apart.
+        var isWhole: Bool
+    }
+
+    /// Of JSON around a message's fields: names, numbers and braces; stream and group come on top.
+    private static let envelope = 192
+
+    /// Messages that a slot is good for. A probe is one.
+    var batchSize: Int { pace.isOpen ? 1 : definition.batch.maxMessages }
+
+    /// It can be sent.
+    mutating func becomeReady(_ message: Held) {
+        guard definition.isBatched else { return ready.append(message) }
+        message.readyAt = moment.now
+        streams[message.key.stream].ready.append(message)
+        readyInStreams += 1
+    }
+
+    var readyCount: Int { ready.count - readyFront + readyInStreams }
+
+    /// Sends what may be sent, by turns of the streams.
+    mutating func startBatches() {
+        lingerUntil = nil
+        var idle = 0
+        while idle < streams.count, readyInStreams > 0, inFlight < pace.slots(moment.now), pace.tokens(moment.now) != 0 {
+            batchTurn = (batchTurn + 1) % streams.count
+            let batch = takeBatch(batchTurn)
+            idle = batch.isEmpty ? idle + 1 : 0
+            if !batch.isEmpty { send(batch, batchTurn) }
+        }
+    }
+
+    private mutating func send(_ batch: [Held], _ stream: Int) {
+        let number = pace.begin(moment.now)
+        for message in batch {
+            move(message, to: .inFlight)
+            message.isProbe = pace.isOpen
+            message.number = number
+        }
+        inFlight += 1
+        streams[stream].counters.attempts += batch.count
+        actions.append(.batch(stream, batch.map { Parcel(key: $0.key, message: $0.message, deliveryCount: $0.deliveries) }))
+    }
+
+    /// The next batch of `stream`; empty: there is nothing, or it waits for more to come.
+    private mutating func takeBatch(_ stream: Int) -> [Held] {
+        var batch: [Held] = []
+        var (bytes, limit) = (0, 0)
+        var isFull = false
+        var place = streams[stream].readyFront
+        let envelope = SinkState.envelope + definition.streams[stream].utf8.count + definition.group.utf8.count
+        while place < streams[stream].ready.count {
+            let message = streams[stream].ready[place]
+            guard message.phase == .ready, !endsUnsent(message) else {
+                place += 1
+                continue
+            }
+            let own = pace.isOpen ? 1 : batchLimit(message)
+            let weight = envelope + (message.message.body?.count ?? message.message.fields.count)
+            isFull = !batch.isEmpty && (own != limit || batch.count == limit || bytes + weight > definition.batch.maxBytes)
+            if isFull { break }
+            batch.append(message)
+            (limit, bytes, place) = (own, bytes + weight, place + 1)
+        }
+        if let first = batch.first, !isFull, batch.count < limit, first.readyAt + definition.batch.linger > moment.now {
+            lingerUntil = min(lingerUntil ?? .seconds(Int64.max / 4), first.readyAt + definition.batch.linger)
+            return []
+        }
+        take(upTo: place, stream)
+        return batch
+    }
+
+    private mutating func take(upTo place: Int, _ stream: Int) {
+        readyInStreams -= place - streams[stream].readyFront
+        streams[stream].readyFront = place
+        if place == streams[stream].ready.count || place > 1000 {
+            streams[stream].ready.removeFirst(place)
+            streams[stream].readyFront = 0
+        }
+    }
+
+    /// How many may share its next request.
+    private func batchLimit(_ message: Held) -> Int {
+        if message.deliveries >= definition.retry.maxDeliveries { return 1 }
+        return min(message.batchLimit, max(definition.batch.maxMessages >> max(message.deliveries - 1, 0), 1))
+    }
+
+    mutating func batchEnded(_ end: BatchEnd) {
+        inFlight -= 1
+        let taken = end.outcomes.first { $0.outcome.isTaken }
+        if taken != nil { throttlesInARow = 0 }
+        let count = end.outcomes.count
+        if let known = end.outcomes.first(where: { held[$0.key] != nil }), let message = held[known.key] {
+            keepPace(message, (taken ?? known).outcome)
+        }
+        // Those that wait for the same reason wait together.
+        backoff.beginTogether()
+        for (key, outcome) in end.outcomes { landed(key, held[key], outcome, among: end.isWhole ? count : 1) }
+        backoff.endTogether()
+    }
+}
