@@ -119,8 +119,8 @@ import Testing
         let tails = [try rig.tail(stream, "after=earliest"), try rig.tail(stream)]
         try tails[0].messages(1)
         let second = try rig.add(2, to: stream)
-        for tail in tails { #expect(try tail.messages(1).last == (tail === tails[0] ? first : second)) }
-        try tails[0].messages(2)
+        #expect(try tails[0].messages(2) == [first, second])
+        #expect(try tails[1].messages(1) == [second])
         try rig.redis.run("DEL", stream)
         try rig.redis.run("XADD", stream, "1-1", "n", "3")
         for tail in tails {
