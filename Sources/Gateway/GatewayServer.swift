@@ -77,6 +77,7 @@ public actor GatewayServer {
             track: { [unowned self] stream, id in
                 assumeIsolated { $0.begin(.track(stream, id)) }
             })
+        api.tails.post = { [unowned self] target, message in assumeIsolated { $0.post(message, to: target) } }
         api.startWork = { [unowned self] work in assumeIsolated { $0.begin(work) } }
         api.recovery.startWork = api.startWork
         api.sinks.startWork = api.startWork
@@ -121,6 +122,11 @@ public actor GatewayServer {
         peer.loop.execute { peer.assumeIsolated { $0.api.longPoll.receive(message) } }
     }
 
+    private func post(_ message: TailMessage, to target: Int) {
+        let peer = peers[target]
+        peer.loop.execute { peer.assumeIsolated { $0.api.tails.receive(message) } }
+    }
+
     private func begin(_ work: BackgroundWork) {
         worksUnderWay += 1
         loop.spawn { await self.run(work) }
@@ -154,6 +160,7 @@ public actor GatewayServer {
         snapshot.bytesOut = http.counters.bytesOut
         snapshot.lostReplies = http.counters.lost
         snapshot.waiters = api.longPoll.counters
+        snapshot.tails = api.tails.counters
         snapshot.redis = redis.counters.samples
         snapshot.sinks = api.sinks.snapshots
         snapshot.recovery = api.recovery.counters
@@ -170,6 +177,7 @@ public actor GatewayServer {
         stoppedAccepting()
         api.isDraining = true
         api.longPoll.drain()
+        api.tails.drain()
         api.recovery.drain()
         http.drain()
         api.sinks.drain(until: end - .seconds(3))
@@ -235,6 +243,7 @@ private final class RedisWatcher: RedisClientDelegate {
         api.longPoll.use(settings)
         api.unowned.forgetAll()
         api.unowned.isTold = features.nudges
+        api.tails.reconnected()
         api.longPoll.invalidated(nil)
         log.info("Connected to Redis", metadata: ["version": "\(features.productVersion)", "tracking": "\(features.tracking)"])
         if let refusal = features.trackingRefusal {
@@ -254,7 +263,9 @@ private final class RedisWatcher: RedisClientDelegate {
     }
 
     func redisInvalidated(_ client: RedisClient, key: UnsafeRawBufferPointer) {
-        api.longPoll.invalidated(StreamName(bytes: Array(key)))
+        let stream = StreamName(bytes: Array(key))
+        api.tails.changed(stream)
+        api.longPoll.invalidated(stream)
     }
 
     func redisInvalidatedAll(_ client: RedisClient) {

@@ -30,6 +30,9 @@ struct Route {
     /// Whether a call may be repeated without harm when its outcome is unknown (RFC 9110 §9.2.2; an ack too).
     var isIdempotent: Bool { method != .post && method != .patch || Route.repeatable.contains { name.isSame(as: $0) } }
 
+    /// Whether it answers with events where they are asked for.
+    var hasEvents: Bool { name.isSame(as: "listMessages") }
+
     private static let repeatable: [StaticString] = ["ackMessages", "setGroupID", "setStreamID", "deleteMessages", "trimStream", "pauseSink", "resumeSink"]
 
     /// `prompt`: a handler that needs no task for the usual call.

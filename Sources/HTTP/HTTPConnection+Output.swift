@@ -45,6 +45,7 @@ extension HTTPConnection {
                 case .bytes(let count): advance(count)
                 case .wouldBlock, .ended:
                     if writeDeadline == nil { writeDeadline = loop.now + limits.writeTime }
+                    if state == .open { wantsRoom = true }
                     return
                 }
             } catch {
@@ -53,6 +54,38 @@ extension HTTPConnection {
         }
         wake(.output)
     }
+
+    /// Of an open reply: as much of `bytes` as the kernel takes at once; how many. Where that is not all,
+    /// `OpenReply.clientTakes` is called when there is room. Chunks are framed by whoever writes: see `isChunked`.
+    public func write(_ bytes: UnsafeRawBufferPointer) -> Int {
+        if hasOutput { flush() }
+        var written = 0
+        while written < bytes.count, !hasOutput, !isBroken {
+            do throws(SystemError) {
+                switch try socket.write(UnsafeRawBufferPointer(rebasing: bytes[written...])) {
+                case .bytes(let count):
+                    written += count
+                    appended += count
+                    sent += count
+                    counters.bytesOut += count
+                    writeDeadline = nil
+                    continue
+                case .wouldBlock, .ended: break
+                }
+            } catch {
+                breakOff()
+            }
+            break
+        }
+        if written < bytes.count, !isBroken {
+            wantsRoom = true
+            if writeDeadline == nil { writeDeadline = loop.now + limits.writeTime }
+        }
+        return written
+    }
+
+    /// Whether an open reply is made of chunks (RFC 9112 §7.1), not ended by the connection's end.
+    public var isChunked: Bool { request.minorVersion > 0 }
 
     private func advance(_ count: Int) {
         sent += count

@@ -69,7 +69,7 @@ extension HTTPConnection {
             if hasContent { appendContent(bytes) } else { buffers.give(bytes) }
         case .later:
             preconditionFailure("A later reply is a reply, not another promise.")
-        case .stream:
+        case .stream, .open:
             // HEAD: what GET would be framed with, and the source is asked for nothing.
             appendHead(response, persistence, request.minorVersion == 0 ? .close : .chunked)
         }
@@ -81,7 +81,7 @@ extension HTTPConnection {
         status == 204 || status == 304 ? .noContent : .length(length)
     }
 
-    private func appendHead(_ response: borrowing Response, _ persistence: Persistence, _ framing: ReplyFraming) {
+    func appendHead(_ response: borrowing Response, _ persistence: Persistence, _ framing: ReplyFraming) {
         let buffer = takeOutput()
         let before = buffer.count
         server.date.refresh(loop)
@@ -124,8 +124,12 @@ extension HTTPConnection {
             }
         }
         guard !source.failed else { return false }
-        if isChunked { appendFraming { $0.append(literal: "0\r\n\r\n") } }
+        if isChunked { appendLastChunk() }
         return true
+    }
+
+    func appendLastChunk() {
+        appendFraming { $0.append(literal: "0\r\n\r\n") }
     }
 
     private func appendFraming(_ write: (ByteBuffer) -> Void) {

@@ -48,6 +48,7 @@ extension HTTPConnection {
         case .response(let response):
             switch response.body {
             case .later(let later): park(later)
+            case .open(let open): begin(open, response)
             case .stream where request.method != .head && !isBroken: take(.settle(.response(response)))
             default: conclude(reply(response))
             }
@@ -98,6 +99,33 @@ extension HTTPConnection {
         rest(.parked, later)
     }
 
+    // MARK: Open replies
+
+    private func begin(_ reply: any OpenReply, _ response: Response) {
+        guard request.method != .head, !isBroken else {
+            if isBroken { reply.clientGone() }
+            conclude(self.reply(response))
+            return
+        }
+        appendHead(response, .close, request.minorVersion == 0 ? .close : .chunked)
+        if let input { self.input = request.body.end(input, buffers) }
+        releaseIdleInput()
+        request.forgetBytes()
+        state = .open
+        openReply = reply
+        reply.begin(self)
+        if isPeerClosed, openReply === reply { reply.clientGone() }
+    }
+
+    /// Ends an open reply, and the connection after it. Once, on the loop.
+    public func end() {
+        precondition(state == .open, "A reply that was begun is ended once.")
+        openReply = nil
+        wantsRoom = false
+        if !isBroken, request.minorVersion > 0 { appendLastChunk() }
+        conclude(false)
+    }
+
     private func rest(_ state: State, _ later: any LaterResponse) {
         self.state = state
         self.later = later
@@ -119,7 +147,7 @@ extension HTTPConnection {
         case .parked:
             // Whoever answers is in the middle of something, and the next request may be about the same thing.
             take(.settle(answer))
-        case .busy, .asleep: preconditionFailure("A request that waits for its answer is answered once.")
+        case .busy, .asleep, .open: preconditionFailure("A request that waits for its answer is answered once.")
         }
     }
 

@@ -9,6 +9,8 @@
 //                                   ├── soon ──→ pending ── answer ──→ asleep …     the request is kept
 //                                   └── later ─→ parked ─── answer ──→ asleep …     the request is let go
 //
+//                                   └── open ──→ open ───── end ─────→ the end              its owner writes
+//
 // What has to wait on its way becomes an `Errand`, and only that takes a task (`carryOn`): a head that came in
 // pieces, a responder that must suspend, a streamed reply, a full output, a body nobody wanted, the end.
 // The task does the errand and gives the connection back to the machine. So at any time there is either a
@@ -62,10 +64,16 @@ public final class HTTPConnection: Pollable, Flushable {
         case pending
         /// An answer comes later; of the request only what its framing needs is there.
         case parked
+        /// The reply is under way, and goes on as its owner writes.
+        case open
     }
     var state = State.busy
     /// Who answers, while the connection is pending or parked.
     var later: (any LaterResponse)?
+    /// Who writes, while the connection is open.
+    var openReply: (any OpenReply)?
+    /// The kernel did not take all that was written to an open reply.
+    var wantsRoom = false
     /// What its client has sent can't be read to its end.
     var closesAfterAnswer = false
     /// The request in work was parked.
@@ -163,6 +171,7 @@ public final class HTTPConnection: Pollable, Flushable {
         if let input { buffers.give(input) }
         input = nil
         later = nil
+        openReply = nil
         request.detach()
         socket.shutdownBoth()
     }
@@ -182,11 +191,16 @@ public final class HTTPConnection: Pollable, Flushable {
             tellClientGone()
         }
         if hasOutput { flushSoon() }
+        if wantsRoom, events.contains(.writable) {
+            wantsRoom = false
+            openReply?.clientTakes()
+        }
         if canRead { wake(.input) }
     }
 
     func tellClientGone() {
         if let later { return later.clientGone() }
+        if let openReply { return openReply.clientGone() }
         guard let hook = request.onClientGone else { return }
         request.onClientGone = nil
         hook()

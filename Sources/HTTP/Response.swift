@@ -19,6 +19,18 @@ public protocol LaterResponse: AnyObject {
     func clientGone()
 }
 
+/// A reply without an end of its own: its owner writes whenever there is something to write, and ends it with
+/// `HTTPConnection.end`. Between two writes the connection has no task, no buffer and none of the request's bytes.
+public protocol OpenReply: AnyObject {
+    /// The head is under way: `client` may be written to. On the loop.
+    func begin(_ client: HTTPConnection)
+    /// What `write` took last was less than it was given, and there is room again.
+    func clientTakes()
+    /// FIN or RST was seen, nothing was taken for `HTTPLimits.writeTime`, or it was gone before the reply began.
+    /// After `begin` it must be ended all the same.
+    func clientGone()
+}
+
 /// What becomes of a request.
 public enum Answer {
     case response(Response)
@@ -40,6 +52,9 @@ public struct Response {
         /// Comes later, perhaps in a minute: long-polling. Meanwhile the connection has no task, no buffer and none
         /// of the request's bytes. Everything else in this response is ignored: that of the later one counts.
         case later(any LaterResponse)
+        /// Goes on for as long as its owner likes: a live tail. Framed as a stream; the connection closes after it. Not
+        /// begun when the method is HEAD.
+        case open(any OpenReply)
     }
 
     /// 200 … 599.

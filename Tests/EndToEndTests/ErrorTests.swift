@@ -117,7 +117,7 @@ struct ErrorTests {
         BadCall("GET", read, 405, "METHOD_NOT_ALLOWED", says: "POST, OPTIONS"),
         BadCall("GET", add, headers: ["Accept": "text/html"], 406, "NOT_ACCEPTABLE"),
         BadCall("GET", add, headers: ["Accept": "application/json;q=0"], 406, "NOT_ACCEPTABLE"),
-        BadCall("GET", add, headers: ["Accept": "text/event-stream"], 406, "NOT_ACCEPTABLE"),
+        BadCall("GET", "/v1/streams/S/groups", headers: ["Accept": "text/event-stream"], 406, "NOT_ACCEPTABLE"),
         BadCall("POST", add, "<a/>", type: "application/xml", 415, "UNSUPPORTED_MEDIA_TYPE"),
         BadCall("POST", add, "{}", type: "application/vnd.kafka.v2+json", 415, "UNSUPPORTED_MEDIA_TYPE"),
         BadCall("POST", add, "x", type: "text/plain; charset=latin1", 415, "UNSUPPORTED_MEDIA_TYPE"),

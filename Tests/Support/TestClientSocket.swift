@@ -111,10 +111,18 @@ package final class ClientSocket {
         }
     }
 
-    /// Whether `text` has come by now. Looks, and does not wait.
-    package func replyIsThere(_ text: String) throws -> Bool {
+    /// Bytes that have come and were not taken.
+    package var receivedCount: Int { received.count }
+
+    /// Receives what has come by now. Does not wait.
+    package func takeWhatIsThere() throws {
         var state = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
         while poll(&state, 1, 0) > 0, try receive(until: .now + .seconds(1)) {}
+    }
+
+    /// Whether `text` has come by now. Looks, and does not wait.
+    package func replyIsThere(_ text: String) throws -> Bool {
+        try takeWhatIsThere()
         return received.firstRange(of: Array(text.utf8)) != nil
     }
 

@@ -46,6 +46,7 @@ final class API {
     let recovery: Recovery
     let sinks: SinkRoster
     let docs: DocsPage
+    private(set) var tails: TailHub!  // It knows this.
     var unowned = UnownedIndex()
     /// Commands that go out together at the end of the tick.
     var consumersToCreate: [RedisCommand] = []
@@ -68,6 +69,7 @@ final class API {
         recovery = Recovery(loop: loop, store: store, longPoll: longPoll, limits: config.limits)
         sinks = SinkRoster(loop: loop, index: longPoll.index, store: store, config: config)
         docs = DocsPage(loop)
+        tails = TailHub(self)
     }
 }
 

@@ -68,14 +68,21 @@ enum MediaType {
     }
 
     /// Whether an Accept header leaves room for `type` (RFC 9110 §12.5.1), by type, `type/*` or `*/*`, with a weight above 0.
-    static func accepts(_ header: UnsafeRawBufferPointer, _ type: StaticString, _ group: StaticString) -> Bool {
+    static func accepts(
+        _ header: UnsafeRawBufferPointer, _ type: StaticString, _ group: StaticString, any: StaticString = "*/*"
+    ) -> Bool {
         for range in header.split(separator: UInt8(ascii: ",")) {
             let range = UnsafeRawBufferPointer(rebasing: range).trimmed
             let (name, _) = parse(range)
-            guard name.isSame(as: "*/*") || name.equalsIgnoringCase(type) || name.equalsIgnoringCase(group) else { continue }
+            guard name.equalsIgnoringCase(any) || name.equalsIgnoringCase(type) || name.equalsIgnoringCase(group) else { continue }
             if !hasZeroWeight(range) { return true }
         }
         return false
+    }
+
+    /// Whether an Accept header names just this, with a weight above 0.
+    static func names(_ header: UnsafeRawBufferPointer, _ type: StaticString) -> Bool {
+        accepts(header, type, type, any: type)
     }
 
     private static func hasZeroWeight(_ range: UnsafeRawBufferPointer) -> Bool {

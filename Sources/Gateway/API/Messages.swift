@@ -6,8 +6,9 @@ import Net
 import Redis
 
 extension API {
-    /// `GET /v1/streams/{s}/messages`: a range, or with `after` the tail.
+    /// `GET /v1/streams/{s}/messages`: a range, with `after` the tail, or a live tail.
     func listMessages(_ call: Call) async throws(Problem) -> Response {
+        if call.wantsEvents { return try await tailStream(call) }
         let query = try call.query(["start", "end", "order", "count", "after", "block_ms", "fields"])
         guard let after = try query.bytes("after") else {
             if query.contains("block_ms") { throw .parameter("block_ms", "goes with after: only a tail can wait.") }
@@ -83,7 +84,7 @@ extension API {
     }
 
     /// Where `latest` is now; 0-0 where there is no stream yet.
-    private func lastID(_ stream: StreamName) async throws(Problem) -> StreamID {
+    func lastID(_ stream: StreamName) async throws(Problem) -> StreamID {
         do {
             return try await store.send(.xinfoStream(stream.bytes)).lastGeneratedID.flatMap { StreamID($0) } ?? .zero
         } catch {

@@ -80,7 +80,7 @@ extension API {
             ("max_count", limits.count), ("max_batch", limits.batch), ("max_fields", limits.fields),
             ("max_ids", limits.ids), ("max_body_bytes", limits.bodyBytes), ("max_reply_bytes", limits.replyBytes),
             ("max_block_ms", limits.block.milliseconds), ("max_connections", limits.connections),
-            ("max_waiters", limits.waiters), ("redis_timeout_ms", limits.redisTimeout.milliseconds),
+            ("max_waiters", limits.waiters), ("max_tail_backlog_bytes", limits.tailBacklog), ("redis_timeout_ms", limits.redisTimeout.milliseconds),
             ("lease_ms", config.lease.milliseconds),
         ]
         for (index, (name, number)) in numbers.enumerated() {

@@ -25,6 +25,8 @@ public struct Config: Sendable {
 
     /// How often a waited-on group is read where Redis refuses to track keys.
     var poll: Duration = .milliseconds(100)
+    /// How often a live tail gets a comment (API.md §5).
+    var tailComment: Duration = .seconds(15)
     /// How long a message stays with a consumer before others may take it (API.md §3).
     var lease: Duration = .milliseconds(30_000)
     /// How long an `Idempotency-Key` is remembered.

@@ -119,6 +119,7 @@ struct ConfigOption: Sendable {
         .duration("max_block_ms", \.limits.block, in: 0...86_400_000, "Longest wait of a read; 0 is for ever."),
         .duration("lease_ms", \.lease, in: 1...86_400_000 * 7, "How long a message stays with its consumer before others may claim it."),
         .duration("poll_ms", \.poll, in: 10...60_000, "How often waiting groups are read where Redis refuses to track keys."),
+        .duration("tail_comment_ms", \.tailComment, in: 10...3_600_000, "How often a live tail gets a comment, which keeps its connection alive."),
         .duration("idempotency_ttl_ms", \.idempotencyLife, in: 1...86_400_000 * 7, "How long an Idempotency-Key is remembered."),
     ]
 
@@ -161,7 +162,8 @@ struct ConfigOption: Sendable {
 
     static let limits: [ConfigOption] = [
         .integer("limits.max_connections", \.limits.connections, "Open client connections."),
-        .integer("limits.max_waiters", \.limits.waiters, "Parked reads."),
+        .integer("limits.max_waiters", \.limits.waiters, "Parked reads and live tails."),
+        .integer("limits.max_tail_backlog_bytes", \.limits.tailBacklog, in: 1...1 << 30, "Bytes that a live tail may be behind."),
         .integer("limits.max_count", \.limits.count, in: 1...1_000_000, "Largest count of a read."),
         .integer("limits.max_reply_bytes", \.limits.replyBytes, in: 1024...1 << 30, "Bytes of messages in one reply."),
         .integer("limits.max_body_bytes", \.limits.bodyBytes, in: 1024...1 << 30, "Bytes of a request's body (NDJSON streams past it)."),

@@ -76,8 +76,11 @@ struct Limits: Sendable, Equatable {
     /// Open client connections, at most the file descriptors we may have less 1,000 for Redis, webhooks and
     /// files. `sluice_http_connections`; 503 `OVERLOADED`, then closed.
     var connections = Limits.descriptorBound(20_000)
-    /// Parked reads. As many as connections: each holds one. `sluice_waiters`; 429 `TOO_MANY_WAITERS`.
+    /// Parked reads and live tails. As many as connections: each holds one. `sluice_waiters`; 429 `TOO_MANY_WAITERS`.
     var waiters = Limits.descriptorBound(20_000)
+    /// Bytes that a live tail has not taken when the next come, past which it is ended: what it holds is shared, but kept for it.
+    /// `sluice_tails_behind_total`; an `error` event, `OVERLOADED`.
+    var tailBacklog = 1024 * 1024
     /// A request's head must be whole within this. `sluice_http_timeouts_total{phase="head"}`; 408 `REQUEST_TIMEOUT`.
     var headTimeout: Duration = .seconds(10)
     /// A body must go on arriving within this. `…{phase="body"}`; 408 `REQUEST_TIMEOUT`.

@@ -189,8 +189,8 @@ final class LongPoll {
     /// What the look came to. Who found something, or the end, has left with it.
     func report(_ waiter: Waiter, _ look: WaitHome.Look) {
         switch look.result {
-        case .found, .ended: guard remove(waiter) else { return }
-        case .nothing, .failed: break
+        case .found(_, stays: false), .ended: guard remove(waiter) else { return }
+        case .found, .nothing, .failed: break
         }
         send(.event(.looked(waiter.id, look)), to: homeIndex(waiter.key.stream))
     }
@@ -243,7 +243,7 @@ final class LongPoll {
     /// Whether the stream's home is on this loop.
     func isHome(of stream: StreamName) -> Bool { homeIndex(stream) == index }
 
-    private func homeIndex(_ stream: StreamName) -> Int {
+    func homeIndex(_ stream: StreamName) -> Int {
         loopCount == 1 ? 0 : Int(UInt(bitPattern: stream.hashValue) % UInt(loopCount))
     }
 

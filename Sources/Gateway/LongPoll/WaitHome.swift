@@ -41,7 +41,8 @@ struct WaitHome {
         enum Result: Sendable, Equatable {
             /// Messages were found, and the waiter has left with them. `full`: as many as it asked for, so
             /// there may be more.
-            case found(full: Bool)
+            /// `stays`: it has not left, but waits for more: the feed of live tails, which reads to the end.
+            case found(full: Bool, stays: Bool = false)
             case nothing
             /// Redis could not be asked.
             case failed
@@ -163,7 +164,7 @@ struct WaitHome {
     private mutating func looked(_ waiter: WaiterID, _ look: Look) {
         guard let key = keys[waiter] else { return }
         if case .ended(let reason) = look.result { return end(key, reason, except: waiter) }
-        if case .found = look.result { keys[waiter] = nil }
+        if case .found(_, stays: false) = look.result { keys[waiter] = nil }
         let (retry, claimInterval) = (now + settings.retryDelay, settings.claimInterval)
         change(key) { queue in
             queue.looking.remove(waiter)
@@ -172,8 +173,8 @@ struct WaitHome {
                 queue.claimDue = max(due, queue.lastLook + claimInterval)
             }
             switch look.result {
-            case .found(let full):
-                queue.remove(waiter)
+            case .found(let full, let stays):
+                if !stays { queue.remove(waiter) }
                 queue.found += 1
                 queue.emptyLooks = 0
                 queue.batchCameEmpty = false

@@ -15,6 +15,7 @@ struct LoopSnapshot: Sendable {
     var lostReplies = 0
     var rejected: [String: Int] = [:]
     var waiters = LongPoll.Counters()
+    var tails = TailCounters()
     var redis: [(name: StaticString, value: Int)] = []
     var sinks: [SinkSnapshot] = []
     var recovery = RecoveryCounters()
@@ -51,6 +52,13 @@ struct MetricsPage {
         one("sluice_waiters_departed_total", "counter", "Parked requests whose client has left.", sum(\.waiters.departed), to: page)
         one("sluice_looks_total", "counter", "Reads of Redis on behalf of parked requests.", sum(\.waiters.looks), to: page)
         one("sluice_handed_back_total", "counter", "Messages that became unowned because their client had gone.", sum(\.waiters.handedBack), to: page)
+        one("sluice_tails", "gauge", "Live tails now; each is one of the waiters.", sum(\.tails.open), to: page)
+        one("sluice_tails_opened_total", "counter", "Live tails that were begun.", sum(\.tails.opened), to: page)
+        one("sluice_tails_behind_total", "counter", "Live tails ended because they did not keep up (max_tail_backlog_bytes).", sum(\.tails.behind), to: page)
+        one("sluice_tail_events_total", "counter", "Events sent to live tails, each to each.", sum(\.tails.events), to: page)
+        one("sluice_tail_reads_total", "counter", "Reads of Redis for all live tails of a stream.", sum(\.tails.reads), to: page)
+        one("sluice_tail_gaps_total", "counter", "Live tails told that messages were gone before they were read.", sum(\.tails.gaps), to: page)
+        one("sluice_tail_resets_total", "counter", "Streams found set back, or made anew, by their live tails.", sum(\.tails.resets), to: page)
         one("sluice_recovery_policies", "gauge", "Recovery policies that are known.", sum(\.recovery.policies), to: page)
         one("sluice_recovery_recovered_total", "counter", "Messages that reads took over by a recovery policy.", sum(\.recovery.recovered), to: page)
         one("sluice_recovery_dead_letters_total", "counter", "Dead letters of recovery policies.", sum(\.recovery.deadLettered), to: page)

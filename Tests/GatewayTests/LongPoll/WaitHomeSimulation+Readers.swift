@@ -105,7 +105,7 @@ extension WaitHomeSimulation {
 
     func report(_ client: Client, _ look: WaitHome.Look) {
         post(from: client.loop, to: client.place.home) {
-            if case .found(let isFull) = look.result {
+            if case .found(let isFull, _) = look.result {
                 self.found += 1
                 if isFull && client.claims != nil { self.causes += 1 }  // The next claimant is to look, too.
             }

@@ -1,0 +1,44 @@
+// Live tails over HTTP (API.md §5): who asks for events, and where they begin.
+
+import HTTP
+import Net
+import Redis
+
+extension API {
+    /// `GET /v1/streams/{s}/messages` with `Accept: text/event-stream`
+    func tailStream(_ call: Call) async throws(Problem) -> Response {
+        let query = try call.query(["after", "fields", "start", "end", "order", "count", "block_ms"])
+        if let other = (["start", "end", "order", "count", "block_ms"] as [StaticString]).first(where: query.contains) {
+            throw .parameter(other.text, "not with Accept: text/event-stream, which has neither a range nor an end.")
+        }
+        let key = FeedKey(stream: try call.stream(), asPairs: try query.wantsPairs())
+        let wish = try query.bytes("after")
+        let start = if let last = try call.lastEventID() { last } else { try wish?.tailStart("after") ?? .latest }
+        var (after, first) = (StreamID.zero, RedisReply?.none)
+        switch start {
+        case .latest: after = try await lastID(key.stream)
+        case .after(let id):
+            after = id
+            first = try await ask(Tail.read(key.stream, after: id, ReadPace()), key.stream)
+        }
+        // A HEAD request opens nothing (API.md §1.10).
+        let opens = call.request.method != .head
+        if opens { try longPoll.takePlace() }
+        return Tail(self, key, after: after, first: first, hasPlace: opens).response
+    }
+}
+
+extension Call {
+    /// Whether a stream of events is what the caller takes. One who names JSON too gets that, as ever.
+    var wantsEvents: Bool {
+        guard let accept = request.header("accept"), !accept.isSame(as: "*/*") else { return false }
+        return MediaType.names(accept, "text/event-stream") && !MediaType.names(accept, "application/json")
+            && !MediaType.names(accept, "application/*")
+    }
+
+    /// The last event that the client has got, as browsers tell it when they come back.
+    func lastEventID() throws(Problem) -> StreamTailStart? {
+        guard let id = request.header("last-event-id"), !id.isEmpty else { return nil }
+        return .after(try Array(id).entryID("Last-Event-ID"))
+    }
+}

@@ -1,0 +1,175 @@
+// What is added to a stream, read once for all its tails in the process. It lives on the stream's home loop, where it
+// is one waiter like any other (see `WaitHome`), and brings what it reads to every loop that has tails.
+//
+// The next read waits until every loop has passed the last batch on to its tails: so where they have much to write,
+// more messages go out together. After Redis was away it looks whether what it read last is still there, as a tail
+// does; while it reads as things are added it need not. It reads from where its first subscriber stands.
+
+import Net
+import Redis
+
+/// What tails share a feed for: their events are the same bytes.
+struct FeedKey: Hashable, Sendable {
+    let stream: StreamName
+    let asPairs: Bool
+}
+
+final class TailFeed: WaiterOwner, ReplyTaker {
+    private enum State { case resting, reading, checking, delivering, over }
+
+    let key: FeedKey
+    private(set) var position: StreamID
+    private let api: API
+    private let waiter: Waiter
+    private var state = State.resting
+    /// How many batches each loop has still to pass on.
+    private var loops: [Int: Int] = [:]
+    /// It was told to look while batches were under way.
+    private var mustLook = false
+    private var mayHaveGap = false
+    private var isInclusive = false
+    private var pace = ReadPace()
+    /// Somebody has changed the key since the last look began, or before it: what is there may be another stream. At
+    /// first nobody knows.
+    private var isChanged = true
+    private var wasChanged = false
+    private var nextCheck = EventLoop.Instant.zero
+
+    init(_ api: API, _ key: FeedKey, at position: StreamID) {
+        self.api = api
+        self.key = key
+        self.position = position
+        waiter = api.longPoll.newPart(WaitKey(stream: key.stream, group: nil))
+    }
+
+    /// Once it can be found.
+    func begin() {
+        waiter.owner = self
+        api.longPoll.enter(waiter, claims: nil, until: nil, afterLook: true)
+    }
+
+    // MARK: Its loops
+
+    func subscribe(_ loop: Int) {
+        loops[loop] = 0
+        api.tails.send(.joined(key, position), to: loop)
+    }
+
+    /// True when nobody is left.
+    func unsubscribe(_ loop: Int) -> Bool {
+        loops[loop] = nil
+        guard loops.isEmpty else {
+            proceed()
+            return false
+        }
+        state = .over
+        api.longPoll.leave(waiter)
+        return true
+    }
+
+    func delivered(_ loop: Int) {
+        guard let count = loops[loop], count > 0 else { return }
+        loops[loop] = count - 1
+        proceed()
+    }
+
+    private var isDelivering: Bool { loops.values.contains { $0 > 0 } }
+
+    private func proceed() {
+        guard !isDelivering else { return }
+        if state == .delivering || state == .resting && mustLook { look() }
+    }
+
+    private func publish(_ batch: EventBatch) {
+        position = batch.last
+        for loop in loops.keys { loops[loop]! += 1 }
+        for loop in Array(loops.keys) { api.tails.send(.batch(key, batch), to: loop) }
+    }
+
+    // MARK: Looking
+
+    /// Redis was away: it reads anew, and nobody knows what happened meanwhile.
+    func reconnected() { mayHaveGap = true }
+
+    /// Somebody changed the key.
+    func changed() { isChanged = true }
+
+    func signalled(_ signal: Waiter.Signal) {
+        guard signal == .look, state == .resting else { return }
+        mustLook = true
+        proceed()
+    }
+
+    private func look() {
+        mustLook = false
+        state = .reading
+        wasChanged = wasChanged || isChanged
+        isChanged = false
+        isInclusive = mayHaveGap && position != .zero
+        api.tails.counters.reads += 1
+        ask(.xrange(
+            key.stream.bytes, from: isInclusive ? .including(position) : .excluding(position), count: pace.count + (isInclusive ? 1 : 0)))
+    }
+
+    private func ask(_ command: RedisCommand) {
+        do { try api.store.send(command, to: self, patience: nil, late: nil) } catch { redisFailed(error) }
+    }
+
+    private func report(_ result: WaitHome.Look.Result) {
+        state = .resting
+        api.longPoll.report(waiter, WaitHome.Look(result: result))
+    }
+
+    func redisAnswered(_ reply: RedisReply) {
+        switch state {
+        case .reading: absorb(reply)
+        case .checking: judge(last: reply.lastGeneratedID.flatMap { StreamID($0) })
+        case .resting, .delivering, .over: break
+        }
+    }
+
+    func redisFailed(_ error: RedisError) {
+        guard state == .reading || state == .checking else { return }
+        // No stream, or a key of another type: the tails go on waiting (API.md §1.8).
+        if error.saysThereIsNoStream { return report(.nothing) }
+        mayHaveGap = true
+        report(.failed)
+    }
+
+    private func absorb(_ reply: RedisReply) {
+        var entries = reply.elements
+        let found = entries.peekID()
+        let hasGap = isInclusive && found != nil && found != position
+        if found == position { entries.skip() }
+        mayHaveGap = mayHaveGap && found == nil
+        let rows = entries.remaining
+        guard rows > 0 else { return foundNothing() }
+        wasChanged = false  // Its last ID is above what we knew.
+        let buffer = api.newBody()
+        var writer = EventWriter(buffer, asPairs: key.asPairs)
+        if hasGap, let found { writer.writeGap(after: position, first: found) }
+        while entries.remaining > 0 { writer.write(&entries) }
+        let isFull = rows >= pace.count
+        pace.note(rows, bytes: buffer.count)
+        let batch = writer.batch(after: position)
+        api.loop.buffers.give(buffer)
+        if isFull { state = .delivering } else { report(.found(full: false, stays: true)) }
+        publish(batch)
+    }
+
+    private func foundNothing() {
+        let isUnheard = api.store.features?.tracking == false  // Then no change is ever told.
+        guard wasChanged || isUnheard, position != .zero, api.loop.now >= nextCheck else { return report(.nothing) }
+        wasChanged = false
+        nextCheck = api.loop.now + .seconds(1)
+        state = .checking
+        ask(.xinfoStream(key.stream.bytes))
+    }
+
+    private func judge(last: StreamID?) {
+        guard let last, last < position else { return report(.nothing) }
+        api.tails.counters.resets += 1
+        state = .delivering
+        publish(.reset(from: position, last: last))
+    }
+}

@@ -1,0 +1,198 @@
+// Live tails that are many, slow, cut off, one too many, or alive when something ends.
+
+import Foundation
+import Glibc
+import Net
+import Support
+import Testing
+
+@Suite(.serialized) struct TailFaultTests {
+    @Test func `a thousand tails of a stream share one read, and each gets every message in order`() throws {
+        let rig = try Rig()
+        let stream = rig.newStream("many")
+        let tails = try (0..<1000).map { _ in try EventReader(port: rig.port, rig.tailPath(stream)) }
+        for tail in tails { try tail.waitForBeginning() }
+        #expect(try rig.parked() == 1000 && rig.metric("sluice_tails") == 1000)
+        func calls(_ command: String) throws -> Int {
+            let line = try rig.redis.info("commandstats")["cmdstat_\(command)"] ?? "calls=0,"
+            return Int(line.dropFirst(6).prefix { $0 != "," }) ?? 0
+        }
+        func reads() throws -> Int { try ["xrange", "xread", "xinfo", "xinfo|stream"].reduce(0) { try $0 + calls($1) } }
+        let (before, start) = (try reads(), ContinuousClock.now)
+        var ids: [String] = []
+        for number in 1...20 {
+            ids.append(try rig.add(number, to: stream))
+            try waitUntil("all have it") { try rig.metric("sluice_tail_events_total") == 1000 * number }
+        }
+        // One a wake-up, and those of the slow tick.
+        let seconds = Int((ContinuousClock.now - start) / .seconds(1)) + 1
+        let made = try reads() - before
+        #expect(made <= 20 + 20 + 2 * seconds, "\(made) reads for 20 messages in \(seconds) s")
+        for tail in tails { #expect(try tail.messages(20) == ids) }
+        for tail in tails { tail.socket.reset() }
+        try waitUntil("they are gone") { try rig.metric("sluice_tails") == 0 && rig.parked() == 0 }
+        try rig.add(21, to: stream)
+        #expect(try rig.tail(stream, "after=\(ids[18])").messages(2).first == ids[19])
+    }
+
+    @Test func `whoever is cut off at random and comes back misses nothing and gets nothing twice`() throws {
+        var random = SeededRandom()
+        let rig = try Rig()
+        let stream = rig.newStream("random")
+        struct Client {
+            var reader: EventReader
+            var seen: [String] = []
+            var last: String
+        }
+        func connect(_ last: String?) throws -> EventReader {
+            while true {
+                let reader = try EventReader(port: rig.port, rig.tailPath(stream, last == nil ? "after=earliest" : ""), last: last)
+                try reader.socket.expect("\r\n\r\n")
+                if reader.socket.text.hasPrefix("HTTP/1.1 200 ") { return reader }
+                #expect(reader.socket.text.hasPrefix("HTTP/1.1 503 "), "Redis was away just now\(random.note)")
+            }
+        }
+        var clients = try (0..<20).map { _ in Client(reader: try connect(nil), last: "0-0") }
+        func take(_ client: inout Client) throws {
+            let (events, lastID, _, _) = try client.reader.stream()
+            client.seen += events.filter { $0.name == "message" }.map(\.id)
+            #expect(events.allSatisfy { $0.name == "message" }, "\(events)\(random.note)")
+            if !lastID.isEmpty { client.last = lastID }
+        }
+        for round in 1...60 {
+            let count = Int.random(in: 0...30, using: &random)
+            if count > 0 {
+                let messages = (0..<count).map { #"{"fields":{"n":"\#(round * 100 + $0)"}}"# }.joined(separator: ",")
+                let pending = rig.client.begin(
+                    "POST", rig.tailPath(stream), body: Array(#"{"messages":[\#(messages)]}"#.utf8), headers: ["Content-Type": "application/json"])
+                for index in clients.indices where Int.random(in: 0..<4, using: &random) == 0 {
+                    try take(&clients[index])
+                    if Bool.random(using: &random) { clients[index].reader.socket.reset() } else { clients[index].reader.socket.close() }
+                    clients[index].reader = try connect(clients[index].last)
+                }
+                _ = try pending.wait()  // What became of it where Redis went away, its stream tells.
+            }
+            if Int.random(in: 0..<10, using: &random) == 0 { try rig.redis.run("CLIENT", "KILL", "TYPE", Bool.random(using: &random) ? "normal" : "pubsub") }
+        }
+        let ids = try rig.redis.ask(["XRANGE", stream, "-", "+"]).elements.compactMap { $0.elements.first?.text }
+        for index in clients.indices {
+            let before = clients[index].seen.count
+            try clients[index].reader.messages(ids.count - before)
+            try take(&clients[index])
+            #expect(clients[index].seen == ids, "\(random.note)")
+        }
+    }
+
+    @Test func `a reader that does not keep up is ended with an error, and goes on from there`() throws {
+        let rig = try Rig(["--max-tail-backlog-bytes", "65536"])
+        let stream = rig.newStream("slow")
+        let slow = try EventReader(port: rig.port, rig.tailPath(stream), receiveBuffer: 4096)
+        try waitUntil("it has begun") { try rig.metric("sluice_tails") == 1 }
+        let quick = try rig.tail(stream)
+        let filler = String(repeating: "x", count: 200_000)
+        var ids: [String] = []
+        for number in 1...40 {
+            ids.append("\(number)-0")
+            try rig.redis.run("XADD", stream, "\(number)-0", "n", filler)
+            try waitUntil("the quick one has it") {
+                try quick.socket.takeWhatIsThere()
+                return quick.socket.receivedCount > number * filler.utf8.count
+            }
+        }
+        #expect(try quick.messages(40) == ids)
+        #expect(try rig.metric("sluice_tails_behind_total") == 1)
+        let (events, lastID, _, _) = EventReader.parse(try slow.socket.readToEnd())
+        let got = events.filter { $0.name == "message" }.map(\.id)
+        let error = try #require(events.last)
+        #expect(error.name == "error" && error.data["code"] == "OVERLOADED" && error.data["retryable"] == true, "\(error.name)")
+        #expect(error.data["last_id"].string == lastID && got.last == lastID && got.count < 40)
+        #expect(got + (try rig.tail(stream, last: lastID).messages(40 - got.count)) == ids)
+    }
+
+    @Test func `each event passes nginx at once, with its default buffering`() throws {
+        let nginx = "/usr/sbin/nginx"  // Where Debian puts it.
+        guard access(nginx, X_OK) == 0 else { return }
+        let rig = try Rig(["--allowed-hosts", "tails"])
+        let directory = try TemporaryDirectory()
+        let socket = "\(directory.path)/nginx.sock"
+        let configuration = """
+            daemon off; master_process off; pid \(directory.path)/pid; error_log \(directory.path)/error.log;
+            events {}
+            http {
+              access_log off; client_body_temp_path \(directory.path)/a; proxy_temp_path \(directory.path)/b;
+              fastcgi_temp_path \(directory.path)/c; uwsgi_temp_path \(directory.path)/d; scgi_temp_path \(directory.path)/e;
+              server {
+                listen unix:\(socket);
+                location / { proxy_pass http://127.0.0.1:\(rig.port); proxy_set_header Host tails; }
+              }
+            }
+            """
+        try configuration.write(toFile: "\(directory.path)/nginx.conf", atomically: true, encoding: .utf8)
+        let proxy = try ProcessDescriptor.spawn(nginx, ["-p", directory.path, "-c", "\(directory.path)/nginx.conf"], output: "\(directory.path)/output")
+        defer {
+            proxy.send(SIGKILL)
+            _ = proxy.waitForEnd(atMost: .seconds(10))
+            _ = proxy.reap()
+        }
+        // Refused: not yet.
+        try waitUntil("nginx listens") { (try? ClientSocket(unixPath: socket)) != nil }
+        let stream = rig.newStream("nginx")
+        let client = try ClientSocket(unixPath: socket)
+        try client.send("GET \(rig.tailPath(stream)) HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n")
+        try client.expect("\nid: 0-0\n")
+        for number in 1...3 {
+            let id = try rig.add(number, to: stream)
+            try client.expect("id: \(id)\n")
+        }
+        // Who leaves the proxy leaves us.
+        client.close()
+        try waitUntil("it is gone") { try rig.metric("sluice_tails") == 0 }
+    }
+
+    @Test func `a tail is a waiter, of which there are only so many`() throws {
+        let rig = try Rig(["--max-waiters", "2"])
+        let stream = rig.newStream("full")
+        let tails = [try rig.tail(stream), try rig.tail(stream)]
+        let refused = try rig.client.get(rig.tailPath(stream), headers: ["Accept": "text/event-stream"])
+        #expect(refused.status == 429 && refused.code == "TOO_MANY_WAITERS" && refused.headers["retry-after"] != nil)
+        tails[0].socket.close()
+        try rig.waitUntilParked(1)
+        let next = try rig.tail(stream)
+        let id = try rig.add(1, to: stream)
+        #expect(try next.messages(1) == [id])
+    }
+
+    @Test func `a shutdown ends tails with a word on when to come back`() throws {
+        let rig = try Rig()
+        let stream = rig.newStream("end")
+        let tails = try (0..<5).map { _ in try rig.tail(stream) }
+        let slow = try EventReader(port: rig.port, rig.tailPath(stream), receiveBuffer: 4096)
+        try waitUntil("it has begun") { try rig.metric("sluice_tails") == 6 }
+        let id = try rig.add(1, to: stream)
+        for tail in tails { #expect(try tail.messages(1) == [id]) }
+        rig.gateway.send(SIGTERM)
+        for tail in tails + [slow] {
+            let (events, lastID, _, retry) = EventReader.parse(try tail.socket.readToEnd())
+            #expect(events.map(\.id) == [id] && lastID == id && retry != nil)
+            #expect(tail.socket.text.hasSuffix("0\r\n\r\n"))
+        }
+        #expect(rig.gateway.waitForEnd(atMost: .seconds(20)) == 0)
+    }
+
+    @Test func `a Redis that is away ends no tail, and what was trimmed meanwhile is told`() throws {
+        let rig = try Rig()
+        let stream = rig.newStream("away")
+        let tail = try rig.tail(stream)
+        let first = try rig.add(1, to: stream)
+        #expect(try tail.messages(1) == [first])
+        rig.redis.end()
+        try rig.redis.start()
+        try rig.waitUntilConnected()
+        let second = try rig.add(2, to: stream)
+        #expect(try tail.messages(2) == [first, second])
+        // It came back without its data.
+        #expect(try tail.stream().events.map(\.name) == ["message", "gap", "message"])
+        #expect(try tail.stream().events[1].data == ["after": .string(first), "first": .string(second)])
+        #expect(try rig.metric("sluice_tails") == 1)
+    }
+}
