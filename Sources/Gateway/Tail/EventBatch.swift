@@ -58,12 +58,14 @@ final class EventBatch: Sendable {
         let buffer = ByteBuffer(capacity: copy.count)
         buffer.append(copy)
         self.init(buffer.bytes, [], after: position, last: position)
+        withExtendedLifetime(buffer) {}
     }
 
     /// Tells that the stream's last ID is below `position`, and that it is told from its beginning.
     static func reset(from position: StreamID, last: StreamID) -> EventBatch {
         let buffer = ByteBuffer(capacity: 256)
         buffer.append("event: reset\nid: 0-0\ndata: {\"after\":\"\(position)\",\"last_id\":\"\(last)\"}\n\n")
+        defer { withExtendedLifetime(buffer) {} }
         return EventBatch(buffer.bytes, [], after: position, last: .zero, isReset: true)
     }
 
