@@ -269,6 +269,7 @@ private final class RedisWatcher: RedisClientDelegate {
     }
 
     func redisInvalidatedAll(_ client: RedisClient) {
+        api.tails.changedAll()
         api.longPoll.invalidated(nil)
     }
 

@@ -18,7 +18,7 @@ enum PythonProgram {
 
     /// Runs a program to its end: its exit code, and what it wrote to both outputs.
     static func run(
-        _ program: String, _ arguments: [String], atMost limit: Duration = .seconds(60)
+        _ program: String, _ arguments: [String], atMost limit: Duration = .seconds(300)
     ) throws -> (code: Int32?, output: String) {
         let directory = try TemporaryDirectory()
         let process = try ProcessDescriptor.spawn(python, [program] + arguments, output: "\(directory.path)/output")

@@ -24,7 +24,8 @@ import Testing
         func client() -> TestClient { clients[Int.random(in: 0..<2, using: &random)] }
         let stream = "orders"
         let group = "/v1/streams/orders/groups/g"
-        try waitUntil("Redis answers") { try client().put("\(group)?mkstream").status < 300 }
+        for client in clients { try waitUntil("Redis answers") { try client.get("/readyz").status == 200 } }
+        try client().put("\(group)?mkstream").expect(201)
         try client().call("PUT", "\(group)/recovery", json: #"{"max_idle_ms":250,"max_deliveries":3}"#).expect(201)
 
         var consumers = (0..<4).map { Consumer(name: "c\($0)") }

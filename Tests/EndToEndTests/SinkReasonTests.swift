@@ -48,7 +48,7 @@ import Testing
 
     @Test func `messages held by a replica that was killed, until the lease is over`() throws {
         let fleet = try SinkFleet(gateways: 1) { $0.number == 1 ? .hold : .status(200) }
-        try fleet.put("hook", fleet.definition().replacing(#""lease_ms":1000"#, with: #""lease_ms":4000"#)).expect(201)
+        try fleet.put("hook", fleet.definition().replacing(#""lease_ms":1000"#, with: #""lease_ms":8000"#)).expect(201)
         let id = try fleet.add()
         try waitUntil("it is in flight") { fleet.receiver.deliveries.count == 1 }
         try waitUntil("it is told") { try fleet.show("hook")["replicas"][0]["in_flight"] == 1 }

@@ -7,18 +7,40 @@ import Support
 import Testing
 
 @Suite(.serialized) struct TailFaultTests {
+    /// Commands so far that a tail or its feed may have sent.
+    private func reads(_ rig: Rig) throws -> Int {
+        let stats = try rig.redis.info("commandstats")
+        return ["xrange", "xread", "xinfo", "xinfo|stream"].reduce(0) { sum, command in
+            sum + (stats["cmdstat_\(command)"].flatMap { Int($0.dropFirst(6).prefix { $0 != "," }) } ?? 0)
+        }
+    }
+
+    @Test(arguments: [true, false]) func `a tail that finds nothing left up to where the others are waits there`(isDeleted: Bool) throws {
+        let rig = try Rig()
+        let stream = rig.newStream("emptied")
+        let ids = try (1...3).map { try rig.add($0, to: stream) }
+        let first = try rig.tail(stream, "after=\(ids[1])")
+        #expect(try first.messages(1) == [ids[2]])
+        if isDeleted { try rig.redis.run("DEL", stream) } else { try rig.redis.run("XTRIM", stream, "MAXLEN", "0") }
+        // On each of the loops.
+        let others = try (0..<4).map { _ in try EventReader(port: rig.port, rig.tailPath(stream), last: isDeleted ? nil : ids[0]) }
+        for other in others { try other.waitForBeginning() }
+        try waitUntil("all are there") { try rig.metric("sluice_tails") == 5 }
+        let before = try reads(rig)
+        for _ in 0..<300 { try rig.client.get("/readyz").expect(200) }  // As many turns of the loop, and answers of Redis.
+        #expect(try reads(rig) - before < 60)
+        let id = try rig.add(4, to: stream)
+        #expect(try first.messages(2) == [ids[2], id])
+        for other in others { #expect(try other.messages(1) == [id]) }
+    }
+
     @Test func `a thousand tails of a stream share one read, and each gets every message in order`() throws {
         let rig = try Rig()
         let stream = rig.newStream("many")
         let tails = try (0..<1000).map { _ in try EventReader(port: rig.port, rig.tailPath(stream)) }
         for tail in tails { try tail.waitForBeginning() }
         #expect(try rig.parked() == 1000 && rig.metric("sluice_tails") == 1000)
-        func calls(_ command: String) throws -> Int {
-            let line = try rig.redis.info("commandstats")["cmdstat_\(command)"] ?? "calls=0,"
-            return Int(line.dropFirst(6).prefix { $0 != "," }) ?? 0
-        }
-        func reads() throws -> Int { try ["xrange", "xread", "xinfo", "xinfo|stream"].reduce(0) { try $0 + calls($1) } }
-        let (before, start) = (try reads(), ContinuousClock.now)
+        let (before, start) = (try reads(rig), ContinuousClock.now)
         var ids: [String] = []
         for number in 1...20 {
             ids.append(try rig.add(number, to: stream))
@@ -26,7 +48,7 @@ import Testing
         }
         // One a wake-up, and those of the slow tick.
         let seconds = Int((ContinuousClock.now - start) / .seconds(1)) + 1
-        let made = try reads() - before
+        let made = try reads(rig) - before
         #expect(made <= 20 + 20 + 2 * seconds, "\(made) reads for 20 messages in \(seconds) s")
         for tail in tails { #expect(try tail.messages(20) == ids) }
         for tail in tails { tail.socket.reset() }

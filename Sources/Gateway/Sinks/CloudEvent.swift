@@ -27,6 +27,10 @@ struct CloudEvent {
     private(set) var data: [UInt8]?
     private(set) var form = Form.json
 
+    var id: String? {
+        attributes.first { $0.name.elementsEqual("id".utf8) }.map { String(decoding: $0.value, as: UTF8.self) }
+    }
+
     /// Deepest JSON that the reader takes: what is nested deeper is a string here.
     private static let depthLimit = 1000
 

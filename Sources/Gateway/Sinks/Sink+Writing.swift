@@ -49,7 +49,8 @@ extension Sink {
 
     private func ended(_ stream: SinkStream, _ parcels: [SinkState.Parcel], _ result: WebhookResult) {
         let wall = host.loop.clock.wallTime
-        let (outcomes, isWhole) = SinkOutcome.ofBatch(parcels.map(\.key.id), result.outcome, definition, wallTime: wall)
+        let (outcomes, isWhole) = SinkOutcome.ofBatch(
+            parcels.map { $0.message.eventID ?? $0.key.id.description }, result.outcome, definition, wallTime: wall)
         durations.count(result.duration)
         for (parcel, outcome) in zip(parcels, outcomes) {
             journal.ended(parcel.key, parcel.deliveryCount, result, outcome, wall: wall)

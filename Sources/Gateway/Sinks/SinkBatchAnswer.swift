@@ -13,14 +13,18 @@ enum SinkBatchAnswer: Equatable {
 
     /// - Parameter ids: of the batch.
     init(_ answer: WebhookAnswer, of ids: Set<String>) {
-        // Only an object can say it: "OK" and a web page are a 2xx and nothing more.
-        let first = answer.body.first { !" \t\r\n".utf8.contains($0) }
+        // Some libraries put a byte order mark before JSON (RFC 8259 §8.1 lets readers pass over it).
+        let body = answer.body.starts(with: [0xEF, 0xBB, 0xBF]) ? Array(answer.body.dropFirst(3)) : answer.body
+        // Only an object can say it: "OK" and a web page are a 2xx and nothing more. What speaks of failures in any other
+        // form is not to be taken for that.
+        let first = body.first { !" \t\r\n".utf8.contains($0) }
         guard first == UInt8(ascii: "{") else {
-            self = .taken
+            let isUnclear = body.firstRange(of: Array("batchItemFailures".utf8)) != nil || first == nil && answer.bodyTruncated
+            self = isUnclear ? .malformed("speaks of batchItemFailures and is no JSON object") : .taken
             return
         }
         do {
-            let named = try answer.body.withUnsafeBytes { (bytes) throws(JSONError) in try SinkBatchAnswer.read(bytes) }
+            let named = try body.withUnsafeBytes { (bytes) throws(JSONError) in try SinkBatchAnswer.read(bytes) }
             if let stranger = named.first(where: { !ids.contains($0) }) {
                 self = .malformed("names \"\(printable(stranger))\", which is not in the batch")
             } else {

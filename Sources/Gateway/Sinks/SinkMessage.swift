@@ -15,6 +15,8 @@ struct SinkMessage: Sendable, Equatable {
     var body: [UInt8]?
     /// The configured headers with their templates filled in, and `traceparent`.
     var headers = WebhookFields()
+    /// What the receiver knows it by, where that is not `id`: a CloudEvent has an ID of its own.
+    var eventID: String?
     /// Why it can't be sent at all; nil: it can.
     var unreadable: String?
 

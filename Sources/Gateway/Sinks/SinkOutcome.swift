@@ -34,21 +34,22 @@ enum SinkOutcome: Sendable, Equatable {
         }
     }
 
-    /// One for each message of a request that has several; `isWhole`: the receiver has not told them apart.
+    /// One for each message of a request that has several, by what the receiver knows them by; `isWhole`: it has not told
+    /// them apart.
     static func ofBatch(
-        _ ids: [StreamID], _ outcome: WebhookResult.Outcome, _ definition: SinkDefinition, wallTime: @autoclosure () -> Duration
+        _ names: [String], _ outcome: WebhookResult.Outcome, _ definition: SinkDefinition, wallTime: @autoclosure () -> Duration
     ) -> (outcomes: [SinkOutcome], isWhole: Bool) {
         let whole = SinkOutcome(outcome, definition, wallTime: wallTime())
-        guard case .success(let status) = whole, case .answered(let answer) = outcome else { return (ids.map { _ in whole }, true) }
-        let names = ids.map(\.description)
+        guard whole.isTaken, case .answered(let answer) = outcome else { return (names.map { _ in whole }, true) }
+        let status = answer.status
         switch SinkBatchAnswer(answer, of: Set(names)) {
-        case .taken: return (ids.map { _ in whole }, true)
+        case .taken: return (names.map { _ in whole }, true)
         case .failed(let failed):
             let named = SinkOutcome.retry(status: status, error: "status \(status), which names it in batchItemFailures")
             return (names.map { failed.contains($0) ? named : whole }, false)
         case .malformed(let reason):
             let all = SinkOutcome.retry(status: status, error: "status \(status), whose body \(reason)")
-            return (ids.map { _ in all }, true)
+            return (names.map { _ in all }, true)
         }
     }
 

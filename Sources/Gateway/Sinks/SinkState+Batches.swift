@@ -84,7 +84,9 @@ extension SinkState {
             batch.append(message)
             (limit, bytes, place) = (own, bytes + weight, place + 1)
         }
-        if let first = batch.first, !isFull, batch.count < limit, first.readyAt + definition.batch.linger > moment.now {
+        // Where nothing more can be read now, there is nothing to wait for.
+        let mayGrow = reserved > 0 || credit > 0
+        if let first = batch.first, mayGrow, !isFull, batch.count < limit, first.readyAt + definition.batch.linger > moment.now {
             lingerUntil = min(lingerUntil ?? .seconds(Int64.max / 4), first.readyAt + definition.batch.linger)
             return []
         }

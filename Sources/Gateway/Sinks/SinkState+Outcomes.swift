@@ -56,7 +56,10 @@ extension SinkState {
         case .dropped: hasDeadLetter ? bury(message, .dropped, attempts: message.deliveries) : acknowledge(message)
         case .retry(let status, _): retry(message, after: .zero, spends: status != nil || !message.isProbe)
         case .throttled(_, let retryAfter, let spends):
-            retry(message, after: pause(atLeast: retryAfter ?? .zero), spends: spends && !message.isProbe)
+            let least = pause(atLeast: retryAfter ?? .zero)
+            // A limiter that counts messages may refuse so many at once for ever.
+            if count > 1, throttlesInARow > 1 { message.batchLimit = max(count / 2, 1) }
+            retry(message, after: least, spends: spends && !message.isProbe)
         case .ours: retry(message, after: pause(atLeast: .zero), spends: false)
         case .gone: release(message, due: nil, unspent: true)
         }

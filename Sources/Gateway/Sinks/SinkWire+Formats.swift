@@ -36,6 +36,7 @@ extension SinkWire {
         guard format == .cloudEventsBinary else {
             scratch.clear()
             event.appendStructured(to: scratch)
+            message.eventID = event.id
             return message.body = scratch.takeArray()
         }
         if let type = event.contentType, !SinkWire.isHeaderText(type) {

@@ -58,6 +58,7 @@ final class EventBatch: Sendable {
         let buffer = ByteBuffer(capacity: copy.count)
         buffer.append(copy)
         self.init(buffer.bytes, [], after: position, last: position)
+        withExtendedLifetime(buffer) {}
     }
 
     /// A consumer's messages, which nobody else gets.
@@ -69,6 +70,7 @@ final class EventBatch: Sendable {
     static func reset(from position: StreamID, last: StreamID) -> EventBatch {
         let buffer = ByteBuffer(capacity: 256)
         buffer.append("event: reset\nid: 0-0\ndata: {\"after\":\"\(position)\",\"last_id\":\"\(last)\"}\n\n")
+        defer { withExtendedLifetime(buffer) {} }
         return EventBatch(buffer.bytes, [], after: position, last: .zero, isReset: true)
     }
 

@@ -33,6 +33,8 @@ final class Tail: EventStream, ReplyTaker {
     private var state = State.opening
     /// What was after this position is gone already, and what comes next is told with a gap.
     private var missed: StreamID?
+    /// Everything up to here was in the stream before it began to read: where a read finds nothing, nothing is left of it.
+    private var goal: StreamID?
     private var pace = ReadPace()
     private var retry: TimerID?
     /// The first slice, which was read before the reply was begun.
@@ -74,11 +76,12 @@ final class Tail: EventStream, ReplyTaker {
         api.tails.join(self)
     }
 
-    /// The feed has gone past it.
-    func isBehind() {
+    /// The feed has gone past it, and has seen everything up to `goal`; nil: it can't be judged.
+    func isBehind(before goal: StreamID? = nil) {
         guard state == .live else { return }
         api.tails.leave(self)
         state = .behind
+        self.goal = goal
         if backlog == 0 { readOn() }
     }
 
@@ -86,7 +89,8 @@ final class Tail: EventStream, ReplyTaker {
         guard state == .live else { return }
         if batch.isReset { return deliver(batch) }
         // One that is ahead of what was just added: it has read that itself, or the stream was set back.
-        guard after >= batch.after, after <= batch.last else { return isBehind() }
+        guard after >= batch.after else { return isBehind(before: batch.after) }
+        guard after <= batch.last else { return isBehind() }
         guard after < batch.last else { return }
         if let missed, let first = batch.events.first(where: { $0.id > after }) {
             self.missed = nil
@@ -156,7 +160,10 @@ final class Tail: EventStream, ReplyTaker {
     func redisFailed(_ error: RedisError) {
         guard isOpen, state == .reading || state == .checking else { return }
         // There is no stream, or none any more: whatever comes is new.
-        if error.saysThereIsNoStream { return goLive() }
+        if error.saysThereIsNoStream {
+            _ = skipToGoal(isOwnEntryGone: true)
+            return goLive()
+        }
         state = .behind
         retry = api.loop.schedule(at: api.loop.now + WaitHome.Settings().retryDelay) { [weak self] in
             guard let self else { return }
@@ -171,6 +178,7 @@ final class Tail: EventStream, ReplyTaker {
         let found = entries.peekID()
         if found == after { entries.skip() }
         guard entries.remaining > 0 else {
+            if skipToGoal(isOwnEntryGone: found == nil) { return goLive() }
             // Its own entry is gone, and nothing follows: only the stream's last ID can tell what that means.
             guard found == nil, after != .zero else { return goLive() }
             state = .checking
@@ -199,6 +207,15 @@ final class Tail: EventStream, ReplyTaker {
         deliver(batch)  // When it is taken the next is read.
     }
 
+    /// Goes on from where the feed is, since nothing is left of what was before that. Without this it would be behind
+    /// again at once, and read again.
+    private func skipToGoal(isOwnEntryGone: Bool) -> Bool {
+        guard let goal, goal > after else { return false }
+        if isOwnEntryGone, after != .zero { missed = missed ?? after }
+        after = goal
+        return true
+    }
+
     private func judge(last: StreamID?) {
         guard let last, last != after else { return goLive() }
         if last > after {
@@ -221,7 +238,10 @@ extension RedisError {
 
 /// How many entries the next read asks for: no one read is a long stretch of work, for Redis or for us.
 struct ReadPace {
-    private(set) var count = 100
+    private(set) var count: Int
+
+    /// A reader's own first read is a small one: a hundred messages of a megabyte would wait for one slow client each.
+    init(_ count: Int = 8) { self.count = count }
 
     mutating func note(_ rows: Int, bytes: Int) {
         count = API.sliceCount(left: API.sliceRows, taken: rows, bytes: bytes, first: count)

@@ -28,7 +28,7 @@ final class TailFeed: WaiterOwner, ReplyTaker {
     private var mustLook = false
     private var mayHaveGap = false
     private var isInclusive = false
-    private var pace = ReadPace()
+    private var pace = ReadPace(100)
     /// Somebody has changed the key since the last look began, or before it: what is there may be another stream. At
     /// first nobody knows.
     private var isChanged = true
@@ -89,7 +89,7 @@ final class TailFeed: WaiterOwner, ReplyTaker {
     // MARK: Looking
 
     /// Redis was away: it reads anew, and nobody knows what happened meanwhile.
-    func reconnected() { mayHaveGap = true }
+    func reconnected() { (mayHaveGap, isChanged) = (true, true) }
 
     /// Somebody changed the key.
     func changed() { isChanged = true }
@@ -153,8 +153,10 @@ final class TailFeed: WaiterOwner, ReplyTaker {
         pace.note(rows, bytes: buffer.count)
         let batch = writer.batch(after: position)
         api.loop.buffers.give(buffer)
-        if isFull { state = .delivering } else { report(.found(full: false, stays: true)) }
+        if isFull { state = .delivering }
+        // Before anybody is told that this look is over: the next one, which may begin in the telling, reads from its end.
         publish(batch)
+        if state == .reading { report(.found(full: false, stays: true)) }
     }
 
     private func foundNothing() {

@@ -132,6 +132,11 @@ final class TailHub {
         for feed in feeds.values { feed.reconnected() }
     }
 
+    /// Redis told that all its keys were.
+    func changedAll() {
+        for feed in feeds.values { feed.changed() }
+    }
+
     /// Redis told that the stream's key was changed.
     func changed(_ stream: StreamName) {
         guard !feeds.isEmpty else { return }

@@ -1,7 +1,7 @@
 // The live tails of one stream on one loop, and the batches that are on their way to them.
 //
-// A tail that leaves while a batch is handed round leaves a hole, so that nobody is passed over; one that joins comes
-// last, and is asked too: whether a batch is for it depends on its position alone.
+// A tail that leaves while a batch is handed round leaves a hole, so that nobody is passed over; one that joins then
+// is beyond that batch already, or reads it on its own account.
 
 import Net
 import Redis
@@ -17,6 +17,8 @@ final class TailMembers: Flushable {
     private var batches: [EventBatch] = []
     /// Who is next to get the first of them.
     private var next = 0
+    /// Who has come after this one has read the first of them himself.
+    private var roundEnd = 0
     private var isScheduled = false
 
     /// Tails that are written to in one tick.
@@ -33,7 +35,8 @@ final class TailMembers: Flushable {
         tail.place = tails.count
         tails.append(tail)
         count += 1
-        if let from = batches.first?.after ?? position, tail.after < from { tail.isBehind() }
+        // A batch under way is not for who comes now, or a round of thousands might never end.
+        if let from = batches.first?.last ?? position, tail.after < from { tail.isBehind(before: from) }
     }
 
     /// False when it was not there.
@@ -48,7 +51,7 @@ final class TailMembers: Flushable {
 
     func joined(_ position: StreamID) {
         self.position = position
-        for tail in tails { if let tail, tail.after < position { tail.isBehind() } }
+        for tail in tails { if let tail, tail.after < position { tail.isBehind(before: position) } }
     }
 
     func add(_ batch: EventBatch) {
@@ -64,12 +67,13 @@ final class TailMembers: Flushable {
 
     private func passOn() {
         guard !isOver, !isScheduled, let batch = batches.first else { return }
-        let end = min(next + TailMembers.stretch, tails.count)
+        if next == 0 { roundEnd = tails.count }
+        let end = min(next + TailMembers.stretch, roundEnd)
         while next < end {
             tails[next]?.take(batch)
             next += 1
         }
-        if next < tails.count { return goOnLater() }
+        if next < roundEnd { return goOnLater() }
         next = 0
         batches.removeFirst()
         position = batch.last

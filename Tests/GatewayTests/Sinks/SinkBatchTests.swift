@@ -160,6 +160,7 @@ struct SinkBatchTests {
     ]) func `an answer that names nobody takes all`(body: String) { #expect(answer(body) == .taken) }
 
     @Test func `an answer may name those that failed`() {
+        #expect(answer("\u{FEFF}{\"batchItemFailures\":[{\"itemIdentifier\":\"2-0\"}]}") == .failed(["2-0"]))
         #expect(answer(#"{"batchItemFailures":[{"itemIdentifier":"2-0"}]}"#) == .failed(["2-0"]))
         #expect(answer(" \n{\"x\":[{}],\"batchItemFailures\":[{\"itemIdentifier\":\"1-0\",\"why\":{}},{\"itemIdentifier\":\"3\\u002d0\"},{\"itemIdentifier\":\"1-0\"}]}") == .failed(["1-0", "3-0"]))
     }
@@ -168,6 +169,7 @@ struct SinkBatchTests {
         "{", #"{"batchItemFailures":{}}"#, #"{"batchItemFailures":"1-0"}"#, #"{"batchItemFailures":["1-0"]}"#, #"{"batchItemFailures":[{}]}"#,
         #"{"batchItemFailures":[{"itemIdentifier":""}]}"#, #"{"batchItemFailures":[{"itemIdentifier":null}]}"#,
         #"{"batchItemFailures":[{"itemIdentifier":5}]}"#, #"{"batchItemFailures":[{"itemIdentifier":"4-0"}]}"#,
+        #"[{"batchItemFailures":[{"itemIdentifier":"1-0"}]}]"#, #""{\"batchItemFailures\":[{\"itemIdentifier\":\"1-0\"}]}""#,
         #"{"batchItemFailures":[{"itemIdentifier":"1-0"},{"itemIdentifier":"01-0"}]}"#, #"{"batchItemFailures":[{"itemIdentifier":"1-0"}]} x"#,
     ]) func `an answer that can't be understood, or names a stranger, fails all`(body: String) {
         guard case .malformed = answer(body) else { return #expect(Bool(false), "\(body)") }
@@ -178,7 +180,7 @@ struct SinkBatchTests {
         let ids = (1...3).map { StreamID(UInt64($0), 0) }
         func outcomes(_ status: Int, _ body: String) -> (outcomes: [SinkOutcome], isWhole: Bool) {
             SinkOutcome.ofBatch(
-                ids, .answered(WebhookAnswer(status: status, retryAfter: nil, body: Array(body.utf8), bodyTruncated: false)), definition,
+                ids.map(\.description), .answered(WebhookAnswer(status: status, retryAfter: nil, body: Array(body.utf8), bodyTruncated: false)), definition,
                 wallTime: .zero)
         }
         let some = outcomes(200, #"{"batchItemFailures":[{"itemIdentifier":"2-0"}]}"#)
@@ -189,5 +191,8 @@ struct SinkBatchTests {
         #expect(outcomes(500, #"{"batchItemFailures":[{"itemIdentifier":"2-0"}]}"#).outcomes == ids.map { _ in .retry(status: 500, error: "status 500") })
         definition.honoursReplies = true
         #expect(outcomes(200, #"{"status":"DROP"}"#).outcomes == ids.map { _ in .dropped(status: 200) })
+        // Who names a failure wants that message again, whatever else it says.
+        let named = outcomes(200, #"{"status":"DROP","batchItemFailures":[{"itemIdentifier":"2-0"}]}"#).outcomes
+        #expect(named.map(\.isTaken) == [true, false, true] && named[0] == .dropped(status: 200))
     }
 }
