@@ -7,27 +7,11 @@ import Testing
 @Suite(.gateway("--tail-comment-ms", "1000")) struct GroupTailTests {
     let rig = Rig.current
 
-    private func path(_ stream: String, _ consumer: String, _ query: String = "", end: String = "stream") -> String {
-        "/v1/streams/\(stream)/groups/g/consumers/\(consumer)/\(end)" + (query.isEmpty ? "" : "?\(query)")
-    }
-
-    private func push(_ stream: String, _ consumer: String, _ query: String = "", on other: UInt16? = nil) throws -> EventReader {
-        let reader = try EventReader(port: other ?? rig.port, path(stream, consumer, query), method: "POST")
-        try reader.socket.expect("\n:\n\n")
-        return reader
-    }
-
-    private func ack(_ stream: String, _ ids: [String], by client: TestClient? = nil) throws {
-        let query = ids.map { "id=\($0)" }.joined(separator: "&")
-        let reply = try (client ?? rig.client).post("/v1/streams/\(stream)/groups/g/ack?\(query)").expect(200)
-        #expect(reply.json["acked"].integer == ids.count)
-    }
-
     @Test func `messages are pushed as they come, the consumer's own pending ones first`() throws {
         let stream = try rig.newGroup("push")
         let old = try (1...3).map { try rig.add($0, to: stream) }
         #expect(try rig.read(stream, "c", "count=2").ids == Array(old[..<2]))
-        let tail = try push(stream, "c")
+        let tail = try rig.push(stream, "c")
         #expect(try tail.messages(3) == old)
         let new = try rig.add(4, to: stream)
         #expect(try tail.messages(4) == old + [new])
@@ -37,48 +21,88 @@ import Testing
         #expect(tail.socket.text.contains("X-Accel-Buffering: no\r\n"))
         // A browser's way.
         let other = try rig.newGroup("push")
-        let browser = try EventReader(port: rig.port, path(other, "c", "fields=pairs", end: "messages"))
+        let browser = try EventReader(port: rig.port, rig.pushPath(other, "c", "fields=pairs", end: "messages"))
         try browser.socket.expect("\n:\n\n")
         try rig.add(1, to: other)
         try browser.messages(1)
         #expect(try browser.stream().events[0].data["fields"].array.first?.array.map(\.string) == ["n", "1"])
     }
 
-    @Test func `never more than max_pending are unacknowledged, whichever gateway is told of it`() throws {
+    @Test func `never more than max_pending are unacknowledged, whoever is told of it and however`() throws {
         let stream = try rig.newGroup("bound")
         let second = try GatewayProcess(["--redis", "unix://\(rig.redis.directory)/redis.sock", "--loops", "1"])
         let other = TestClient(port: second.port)
-        let ids = try (1...40).map { try rig.add($0, to: stream) }
+        let ids = try (1...60).map { try rig.add($0, to: stream) }
         #expect(try rig.read(stream, "c", "count=12").ids.count == 12)
-        let tail = try push(stream, "c", "max_pending=5")
-        var acked = 0
-        while acked < 40 {
-            let seen = try tail.messages(min(acked + 5, 40))
-            #expect(seen == Array(ids[..<min(acked + 5, 40)]), "never one more")
-            let now = Array(seen[acked..<min(acked + 3, seen.count)])
-            try ack(stream, now, by: acked % 2 == 0 ? rig.client : other)
-            acked += now.count
+        let tail = try rig.push(stream, "c", "max_pending=5")
+        var (done, round) = (0, 0)
+        while done < 60 {
+            let seen = try tail.messages(min(done + 5, 60))
+            #expect(seen == Array(ids[..<min(done + 5, 60)]), "never one more")
+            let now = Array(seen[done..<min(done + 3, seen.count)])
+            switch round % 5 {
+            case 0: try rig.ack(stream, now)
+            case 1: try rig.ack(stream, now, by: other)
+            case 2: try rig.client.post("/v1/streams/\(stream)/groups/g/consumers/c/settle", json: #"{"ack":[\#(now.quotedList)]}"#).expect(200)
+            case 3: try rig.redis.run(["XACK", stream, "g"] + now)
+            default: try rig.redis.run(["XCLAIM", stream, "g", "somebody", "0"] + now)
+            }
+            (done, round) = (done + now.count, round + 1)
         }
-        #expect(try rig.pending(stream).isEmpty)
+        #expect(try rig.pending(stream).values.allSatisfy { $0.consumer == "somebody" })
     }
 
-    @Test func `what a tail that has gone was sent goes to the next reader, and what it acknowledged does not`() throws {
+    @Test(arguments: [true, false]) func `what a tail that has gone was sent goes to the next reader, and what it acknowledged does not`(isTail: Bool) throws {
         let stream = try rig.newGroup("gone")
-        let tail = try push(stream, "c")
+        let tail = try rig.push(stream, "c")
         let ids = try (1...6).map { try rig.add($0, to: stream) }
         try tail.messages(6)
-        try ack(stream, Array(ids[..<2]))
-        let next = rig.client.begin("POST", rig.readPath(stream, "d", "block_ms=0&count=10"))
-        tail.socket.reset()
-        let reply = try next.wait()
-        #expect(reply.ids == Array(ids[2...]))
-        #expect(reply.json["messages"].array.allSatisfy { $0["delivery_count"] == 2 })
+        try rig.ack(stream, Array(ids[..<2]))
+        if isTail {
+            let next = try rig.push(stream, "d")
+            tail.socket.reset()
+            #expect(try next.messages(4) == Array(ids[2...]))
+            #expect(try rig.pending(stream).values.allSatisfy { $0.consumer == "d" })
+            #expect(try next.stream().events.allSatisfy { $0.data["delivery_count"] == 2 && $0.data["consumer"] == "unowned" })
+        } else {
+            let next = rig.client.begin("POST", rig.readPath(stream, "d", "block_ms=0&count=10"))
+            tail.socket.reset()
+            let reply = try next.wait()
+            #expect(reply.ids == Array(ids[2...]))
+            #expect(reply.json["messages"].array.allSatisfy { $0["delivery_count"] == 2 })
+            #expect(try rig.pending(stream).values.allSatisfy { $0.consumer == "d" })
+        }
+    }
+
+    @Test func `of two tails of one consumer each gets what is pending, and what the other leaves`() throws {
+        let stream = try rig.newGroup("twice")
+        let first = try rig.push(stream, "c")
+        let old = try (1...3).map { try rig.add($0, to: stream) }
+        try first.messages(3)
+        // A client that was cut off and came back before anybody noticed.
+        let second = try rig.push(stream, "c")
+        #expect(try second.messages(3) == old)
+        let new = try (4...20).map { try rig.add($0, to: stream) }
+        var (here, there): ([String], [String]) = ([], [])
+        try waitUntil("each new one is at one of them") {
+            here = Array(try first.messages(3).dropFirst(3))
+            there = Array(try second.messages(3).dropFirst(3))
+            return here.count + there.count == new.count
+        }
+        #expect((here + there).sorted() == new.sorted() && !here.isEmpty && !there.isEmpty)
+        try rig.ack(stream, [old[0]])
+        first.socket.reset()
+        // Those of before come once more: nobody knows that the other has them, too.
+        let all = try second.messages(3 + new.count + 2)
+        #expect(Set(all) == Set(old + new) && all.count == 3 + new.count + 2)
+        try rig.ack(stream, Array(old[1...]) + new)
+        #expect(try rig.pending(stream).isEmpty)
     }
 
     @Test func `a tail and a parked read get their turns`() throws {
         let rig = try Rig()
         let stream = try rig.newGroup("turns")
-        let tail = try push(stream, "tail", "max_pending=1000", on: rig.port)
+        let tail = try rig.push(stream, "tail", "max_pending=1000")
         var (pushed, read) = (0, 0)
         for round in 0..<10 {
             let pending = try rig.park(stream, "reader", "block_ms=0&count=1", asNumber: 2)
@@ -89,56 +113,31 @@ import Testing
         #expect(read == 10 && pushed == 390)
     }
 
-    @Test func `a group's end ends its tails with an error`() throws {
+    @Test(arguments: ["DELETE", "XGROUP", "DEL", "SET"]) func `the end of its group or its stream ends a tail with an error`(way: String) throws {
         let stream = try rig.newGroup("end")
-        let tail = try push(stream, "c")
-        _ = try rig.client.call("DELETE", "/v1/streams/\(stream)/groups/g").expect(200)
-        #expect(try tail.wait(for: "error").data["code"] == "GROUP_NOT_FOUND")
-        #expect(try tail.socket.readToEnd().hasSuffix("0\r\n\r\n"))
-        // Also one that has no room, and is not queued up.
-        let other = try rig.newGroup("end")
-        let full = try push(other, "c", "max_pending=1")
-        try rig.add(1, to: other)
-        try full.messages(1)
-        try rig.redis.run("DEL", other)
-        #expect(try full.wait(for: "error").data["code"] == "GROUP_NOT_FOUND")
-    }
-
-    @Test func `crashing consumers at random: every message is acknowledged, and none waits for a lease`() throws {
-        var random = SeededRandom()
-        let stream = try rig.newGroup("crash")
-        var tails = try (0..<6).map { try push(stream, "c\($0)", "max_pending=20") }
-        var seen = [Int](repeating: 0, count: tails.count)
-        var acked: Set<String> = []
-        var added = 0
-        func step() throws {
-            for index in tails.indices {
-                let events = try tails[index].stream().events
-                let new = events.dropFirst(seen[index]).map(\.id).filter { !acked.contains($0) }
-                seen[index] = events.count
-                if Int.random(in: 0..<8, using: &random) == 0 {
-                    tails[index].socket.reset()
-                    tails[index] = try push(stream, "c\(index)", "max_pending=20")
-                    seen[index] = 0
-                } else if !new.isEmpty {
-                    let query = new.map { "id=\($0)" }.joined(separator: "&")
-                    _ = try rig.client.post("/v1/streams/\(stream)/groups/g/ack?\(query)").expect(200)
-                    acked.formUnion(new)
-                }
+        // One that waits, and one that has no room and is not queued up.
+        let tail = try rig.push(stream, "c")
+        let full = try rig.push(stream, "d", "max_pending=1")
+        var next = 1
+        while try full.stream().events.isEmpty {
+            try rig.add(next, to: stream)
+            next += 1
+        }
+        switch way {
+        case "DELETE": _ = try rig.client.call("DELETE", "/v1/streams/\(stream)/groups/g").expect(200)
+        case "XGROUP": try rig.redis.run("XGROUP", "DESTROY", stream, "g")
+        case "DEL": try rig.redis.run("DEL", stream)
+        default: try rig.redis.run("SET", stream, "x")
+        }
+        for reader in [tail, full] {
+            let code = try reader.wait(for: "error").data["code"].string
+            switch way {
+            case "SET": #expect(code == "NOT_A_STREAM")
+            case "DEL": #expect(code == "STREAM_NOT_FOUND")
+            default: #expect(code == "GROUP_NOT_FOUND")
             }
+            #expect(try reader.socket.readToEnd().hasSuffix("0\r\n\r\n"))
         }
-        for _ in 0..<30 {
-            for _ in 0..<Int.random(in: 0...15, using: &random) {
-                added += 1
-                try rig.add(added, to: stream)
-            }
-            try step()
-        }
-        try waitUntil("all is acknowledged\(random.note)") {
-            try step()
-            return acked.count == added
-        }
-        #expect(try rig.pending(stream).isEmpty, "\(random.note)")
     }
 
     @Test func `calls that are refused`() throws {
@@ -168,8 +167,27 @@ import Testing
         try rig.add(1, to: group)
         let socket = try ClientSocket(port: rig.port)
         try socket.send(
-            "HEAD \(path(group, "c", end: "messages")) HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\nConnection: close\r\n\r\n")
+            "HEAD \(rig.pushPath(group, "c", end: "messages")) HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\nConnection: close\r\n\r\n")
         #expect(try socket.readToEnd().hasPrefix("HTTP/1.1 200 OK\r\n"))
         #expect(try rig.pending(group).isEmpty)
+    }
+}
+
+extension Rig {
+    func pushPath(_ stream: String, _ consumer: String, _ query: String = "", end: String = "stream") -> String {
+        "/v1/streams/\(stream)/groups/g/consumers/\(consumer)/\(end)" + (query.isEmpty ? "" : "?\(query)")
+    }
+
+    /// A live tail of a consumer, which has begun.
+    func push(_ stream: String, _ consumer: String, _ query: String = "", receiveBuffer: Int32? = nil) throws -> EventReader {
+        let reader = try EventReader(port: port, pushPath(stream, consumer, query), method: "POST", receiveBuffer: receiveBuffer)
+        try reader.socket.expect("\n:\n\n")
+        return reader
+    }
+
+    func ack(_ stream: String, _ ids: [String], by other: TestClient? = nil) throws {
+        let query = ids.map { "id=\($0)" }.joined(separator: "&")
+        let reply = try (other ?? client).post("/v1/streams/\(stream)/groups/g/ack?\(query)").expect(200)
+        #expect(reply.json["acked"].integer == ids.count)
     }
 }

@@ -113,9 +113,9 @@ final class GroupTail: EventStream, WaiterOwner, ReplyTaker {
     func redisFailed(_ error: RedisError) {
         guard isOpen, state == .recalling || state == .counting else { return }
         if error.code == .noGroup || error.code == .wrongType {
-            // Its queue is told the same by whoever looks next; this one is not in it.
-            let key = read.key
-            return end(error.code == .wrongType ? .notAStream(key.stream) : .groupNotFound(read.group, of: key.stream))
+            // Nothing is pending any more, and its next look learns what is gone, or finds it created anew.
+            (held, recalled) = ([], nil)
+            return goOn()
         }
         pauseThenCount()
     }
@@ -137,6 +137,7 @@ final class GroupTail: EventStream, WaiterOwner, ReplyTaker {
     private func deliver(_ batch: Batch, _ body: ByteBuffer) {
         state = .idle
         guard batch.count > 0 else { return goOn() }
+        pause = GroupTail.shortestPause
         let ids = batch.ids.compactMap { $0.withUnsafeBytes { StreamID($0) } }
         held.formUnion(ids)
         send(EventBatch(body.bytes, ids))
