@@ -23,8 +23,8 @@ extension API {
         }
         // A HEAD request opens nothing (API.md §1.10).
         let opens = call.request.method != .head
-        if opens { try longPoll.takePlace() }
-        return Tail(self, key, after: after, first: first, hasPlace: opens).response
+        let place = opens ? try longPoll.takePlace([key.stream], for: waitingClient(call)) : nil
+        return Tail(self, key, after: after, first: first, place).response
     }
 }
 

@@ -26,6 +26,8 @@ struct GroupRead {
     var wantsStats = false
     /// How many streams are read into the same answer.
     var sharers = 1
+    /// Who would wait, where that is bounded.
+    var client: ClientAddress?
 
     var key: WaitKey { WaitKey(stream: stream, group: group) }
 }

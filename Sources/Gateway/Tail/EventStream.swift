@@ -22,12 +22,12 @@ class EventStream: OpenReply {
     private final var taken = 0
     /// Bytes that it has not taken.
     final private(set) var backlog = 0
-    private final var hasPlace: Bool
+    private final var place: WaiterCount.Place?
 
-    /// `hasPlace`: one was taken for it among the waiters.
-    init(_ api: API, hasPlace: Bool) {
+    /// `place`: what was taken for it among the waiters.
+    init(_ api: API, _ place: WaiterCount.Place?) {
         self.api = api
-        self.hasPlace = hasPlace
+        self.place = place
     }
 
     final var response: Response {
@@ -162,7 +162,7 @@ class EventStream: OpenReply {
         state = .over
         client = nil
         api.tails.left(self)
-        if hasPlace { api.longPoll.givePlace() }
-        hasPlace = false
+        if let place { api.longPoll.givePlace(place) }
+        place = nil
     }
 }
