@@ -50,14 +50,14 @@ extension API {
         read.asPairs = try query.wantsPairs()
         read.asEvents = true
         let maxPending = try query.integer("max_pending", in: 1...Limits.tailPending) ?? 100
-        guard call.request.method != .head else { return GroupTail(self, read, maxPending: maxPending, first: nil, hasPlace: false).response }
-        try longPoll.takePlace()
+        guard call.request.method != .head else { return GroupTail(self, read, maxPending: maxPending, first: nil, nil).response }
+        let place = try longPoll.takePlace([read.stream], for: waitingClient(call))
         do throws(Problem) {
             let count = GroupTail.firstCount(maxPending, limits)
             let first = try await ask(GroupTail.recall(read, after: .zero, count: count, self), read.stream, read.group)
-            return GroupTail(self, read, maxPending: maxPending, first: first, hasPlace: true).response
+            return GroupTail(self, read, maxPending: maxPending, first: first, place).response
         } catch {
-            longPoll.givePlace()
+            longPoll.givePlace(place)
             throw error
         }
     }

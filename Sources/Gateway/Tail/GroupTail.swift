@@ -39,11 +39,11 @@ final class GroupTail: EventStream, WaiterOwner, ReplyTaker {
     private static let turn = 10
 
     /// `first`: what `recall` answered, before the reply was begun.
-    init(_ api: API, _ read: GroupRead, maxPending: Int, first: RedisReply?, hasPlace: Bool) {
+    init(_ api: API, _ read: GroupRead, maxPending: Int, first: RedisReply?, _ place: WaiterCount.Place?) {
         self.read = read
         self.maxPending = maxPending
         self.first = first
-        super.init(api, hasPlace: hasPlace)
+        super.init(api, place)
     }
 
     override var position: StreamID { .zero }
