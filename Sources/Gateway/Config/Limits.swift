@@ -88,6 +88,9 @@ struct Limits: Sendable, Equatable {
     /// Bytes that a live tail has not taken when the next come, past which it is ended: what it holds is shared, but kept for it.
     /// `sluice_tails_behind_total`; an `error` event, `OVERLOADED`.
     var tailBacklog = 1024 * 1024
+    /// Largest `max_pending` of a group's tail: what it holds is handed back by one script.
+    /// `sluice_problems_total{code="INVALID_PARAMETER"}`; 400 `INVALID_PARAMETER`.
+    static let tailPending = 1000
     /// A request's head must be whole within this. `sluice_http_timeouts_total{phase="head"}`; 408 `REQUEST_TIMEOUT`.
     var headTimeout: Duration = .seconds(10)
     /// A body must go on arriving within this. `…{phase="body"}`; 408 `REQUEST_TIMEOUT`.

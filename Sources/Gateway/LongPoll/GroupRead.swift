@@ -20,6 +20,8 @@ struct GroupRead {
     /// Take messages that nobody holds first.
     var takesUnowned = true
     var asPairs = false
+    /// Each message is an event, not one of a list.
+    var asEvents = false
     /// The group's lag and pending come with the answer.
     var wantsStats = false
     /// How many streams are read into the same answer.
