@@ -32,6 +32,10 @@ extension WaitHome {
         /// The timers that were asked for, each sooner than the one before it.
         var wakes: [Instant] = []
         var lastLook = Instant.zero
+        /// The first word of a change that no look has begun after.
+        var toldAt: Instant?
+        /// The word that the looks of this run go back to.
+        var cause: Instant?
     }
 }
 
@@ -63,6 +67,7 @@ extension WaitHome.Queue {
     mutating func endRun() {
         width = 1
         found = 0
+        cause = nil
     }
 
     /// Somebody has to look; without a group, everybody has.
@@ -70,6 +75,15 @@ extension WaitHome.Queue {
         needsLook = true
         isEveryoneRestless = true
     }
+
+    /// Somebody said that something has changed.
+    mutating func doubt(toldAt now: WaitHome.Instant) {
+        toldAt = toldAt ?? now
+        doubt()
+    }
+
+    /// A look came to nothing that could be known: the next one is for the same word.
+    mutating func keepWord() { toldAt = toldAt ?? cause }
 
     mutating func doubt(by waiter: WaiterID) {
         needsLook = true

@@ -86,6 +86,9 @@ struct WaitHome {
 
     var settings: Settings
     private(set) var looksStarted = 0  // For tests and metrics.
+    /// Of each look among the last actions, in their order: since when it is known that there is something to look for;
+    /// nil where nobody said so. A run that goes on keeps its word unless a newer one has come.
+    private(set) var toldAt: [Instant?] = []
     private var streams: [StreamName: Stream] = [:]
     private var keys: [WaiterID: WaitKey] = [:]
     private var lastTrack: TrackID = 0
@@ -121,6 +124,7 @@ struct WaitHome {
     mutating func handle(_ event: Event, now: Instant) -> [Action] {
         self.now = now
         actions.removeAll(keepingCapacity: true)
+        toldAt.removeAll(keepingCapacity: true)
         switch event {
         case .join(let waiter, let key, let claims, let takes): join(waiter, key, claims: claims, takesUnowned: takes)
         case .leave(let waiter): leave(waiter)
@@ -128,7 +132,7 @@ struct WaitHome {
         case .tracked(let stream, let id, let succeeded): tracked(stream, id, succeeded)
         case .invalidated(let stream?): invalidated(stream)
         case .invalidated(nil): for stream in streams.keys { invalidated(stream) }
-        case .nudged(let key): change(key) { $0.doubt() }
+        case .nudged(let key): change(key) { $0.doubt(toldAt: now) }
         case .timer(let key): timer(key)
         case .slowTick: slowTick()
         }
@@ -154,6 +158,7 @@ struct WaitHome {
             queue.remove(waiter)
             // It was told to look, and nobody knows whether it did.
             if queue.looking.remove(waiter) != nil && key.group != nil {
+                queue.keepWord()
                 queue.doubt()
                 queue.batchCameFull = false
             }
@@ -188,6 +193,7 @@ struct WaitHome {
             case .failed:
                 queue.batchCameEmpty = false
                 queue.batchCameFull = false
+                queue.keepWord()
                 queue.doubt(by: waiter)
                 queue.notBefore = retry
                 queue.claimDue = queue.claimDue.map { max($0, retry) }
@@ -247,7 +253,8 @@ struct WaitHome {
         } else {
             streams[stream]!.tracking = .off
         }
-        changeAll(stream) { $0.doubt() }
+        let now = now
+        changeAll(stream) { $0.doubt(toldAt: now) }
     }
 
     private mutating func timer(_ key: WaitKey) {
@@ -336,11 +343,13 @@ struct WaitHome {
         queue.needsTaker = false
         queue.calm()
         if stillDoubted { queue.doubt() }
-        if !batch.isEmpty { look(&queue, batch) }
+        queue.cause = queue.toldAt ?? queue.cause
+        queue.toldAt = nil
+        if !batch.isEmpty { look(&queue, batch, toldAt: queue.cause) }
         return !batch.isEmpty
     }
 
-    private mutating func look(_ queue: inout Queue, _ batch: [WaiterID]) {
+    private mutating func look(_ queue: inout Queue, _ batch: [WaiterID], toldAt word: Instant? = nil) {
         queue.isClaiming = queue.claimants.first.map(batch.contains) ?? false
         if queue.isClaiming {
             queue.needsClaim = false
@@ -353,6 +362,7 @@ struct WaitHome {
         queue.looking = Set(batch)
         looksStarted += batch.count
         actions += batch.map { .look($0) }
+        toldAt += batch.map { _ in word }
     }
 
     /// Asks Redis to track the key if it does not; true when it does.
