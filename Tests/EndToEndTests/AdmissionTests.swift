@@ -22,8 +22,8 @@ import Testing
     @Test func `a stream has room for so many waiters of every kind, and the others have theirs`() throws {
         let rig = try Rig(["--max-stream-waiters", "4"])
         let (full, free) = (try rig.newGroup("full"), try rig.newGroup("free"))
-        let many = "/v1/groups/g/consumers/c/read?stream=\(full)&stream=\(free)&block_ms=0"
-        let reader = try rig.park(full, "c")
+        let many = "/v1/groups/g/consumers/c/read?stream=\(full)&stream=\(free)&block_ms=0&count=1"
+        let reader = try rig.park(full, "c", "block_ms=0&count=1")
         let plain = rig.client.begin("GET", "/v1/streams/\(full)/messages?after=latest&block_ms=0")
         let both = rig.client.begin("POST", many)
         let live = try tail(rig, full)
@@ -41,7 +41,7 @@ import Testing
         let other = try rig.park(free, "d")
         live.close()
         try rig.waitUntilParked(4)
-        let next = try rig.park(full, "e")
+        let next = try rig.park(full, "e", "block_ms=0&count=1")
         // All get theirs, and leave nothing behind.
         for number in 0..<4 { try rig.add(number, to: full) }
         for waiter in [reader, plain, both, next] { #expect(try waiter.wait(atMost: .seconds(5)).status == 200) }

@@ -23,6 +23,8 @@ final class LongPoll {
         var post: (_ loop: Int, LongPollMessage) -> Void
         /// Has Redis track a stream's key; the answer is the event `.tracked`.
         var track: (StreamName, WaitHome.TrackID) -> Void
+        /// Has the other gateways hear of it.
+        var ask: (TurnNudge) -> Void
     }
 
     /// Looks of those who are not queued up yet, in rounds: who comes meanwhile waits for the looks that have
@@ -45,6 +47,8 @@ final class LongPoll {
         var refused = [Int](repeating: 0, count: WaiterCount.Bound.allCases.count)
         var departed = 0
         var handedBack = 0
+        /// Requests for a turn at a group.
+        var asked = 0
         /// Parked requests that were answered with messages.
         var wakeUps = 0
         /// Of these, where somebody told of a change: from the word to the reply.
@@ -223,6 +227,12 @@ final class LongPoll {
         receive(.event(.nudged(key)))
     }
 
+    /// Heard by every loop, this gateway's own too, which has had nothing for no shorter than it said.
+    func asked(_ turn: TurnNudge) {
+        guard home.waiterCount > 0, homeIndex(turn.key.stream) == index else { return }
+        receive(.event(.asked(turn.key, hunger: turn.hunger)))
+    }
+
     func use(_ settings: WaitHome.Settings) { home.settings = settings }
 
     /// Everybody gets an empty answer, and so does whoever comes now.
@@ -251,6 +261,9 @@ final class LongPoll {
             case .track(let stream, let id): links.track(stream, id)
             case .look(let waiter): send(.look(waiter, toldAt: words.next() ?? nil), to: waiter.loop)
             case .end(let waiter, let reason): send(.end(waiter, reason), to: waiter.loop)
+            case .ask(let key, let hunger):
+                counters.asked += 1
+                links.ask(TurnNudge(key, hunger: hunger))
             case .wake(let key, let instant):
                 loop.schedule(at: instant) { [unowned self] in receive(.event(.timer(key))) }
             }

@@ -104,6 +104,7 @@ final class ManyCall: LaterAnswer {
 
     /// Queues up at the part's home; that of its own look is before those who came meanwhile.
     private func enter(_ part: Part) {
+        guard refusal == nil else { return }
         do {
             if place == nil { place = try api.longPoll.takePlace(parts.map(\.read.key.stream), for: part.read.client) }
         } catch {

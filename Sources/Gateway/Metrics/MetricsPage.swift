@@ -45,6 +45,7 @@ struct MetricsPage {
         one("sluice_replies_streamed_total", "counter", "Replies too long to be kept as a whole, sent as they were read.", sum(\.values.streamed), to: page)
         writeWaiters(to: page)
         one("sluice_looks_total", "counter", "Reads of Redis on behalf of parked requests.", sum(\.waiters.looks), to: page)
+        one("sluice_turns_asked_total", "counter", "Times that a group's messages always went to other gateways, and these were asked for a turn.", sum(\.waiters.asked), to: page)
         one("sluice_handed_back_total", "counter", "Messages that became unowned because their client had gone.", sum(\.waiters.handedBack), to: page)
         one("sluice_tails", "gauge", "Live tails now; each is one of the waiters.", sum(\.tails.open), to: page)
         one("sluice_tails_opened_total", "counter", "Live tails that were begun.", sum(\.tails.opened), to: page)
