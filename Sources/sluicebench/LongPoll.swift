@@ -71,7 +71,7 @@ struct LongPoll: ParsableCommand {
         _ = loop.run(atMost: Crowd.comingTime + .milliseconds(500)) { false }
         let pids = [redis.pid, getpid()] + (sluice.map { [$0.pid] } ?? [])
         let meter = CPUMeter(pids)
-        let adder = try Adder(loop, redis.address, streams: streams, rate: rate)
+        let adder = try Adder(loop, redis.address, rate: rate, add: add)
         let start = loop.clock.now
         let leavers = Int(Double(waiters) * vanish)
         for number in 0..<leavers {
@@ -90,13 +90,17 @@ struct LongPoll: ParsableCommand {
         guard burst > 0 else { return round }
         _ = loop.run(atMost: .milliseconds(200)) { false }
         arrivals.latencies.removeAll()
-        let burster = try Adder(loop, redis.address, streams: streams, rate: 0)
+        let burster = try Adder(loop, redis.address, rate: 0, add: add)
         burster.burst(burst)
         _ = loop.run(atMost: .seconds(20)) { arrivals.latencies.count >= burst }
         burster.stop()
         round.failed += burst - arrivals.latencies.count
         bursts.note(name, .microseconds(Int(arrivals.latencies.max() ?? 0)))
         return round
+    }
+
+    private func add(_ number: Int, _ now: Int64, to output: ByteBuffer) {
+        output.appendCommand(["XADD", "bench:\(number % streams)", "*", "t", "\(now)"])
     }
 
     // MARK: At rest

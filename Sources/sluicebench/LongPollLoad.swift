@@ -1,5 +1,5 @@
-// What `longpoll` is made of: the messages, at a steady rate and in bursts, and when they arrived; and the peer, which has
-// a connection to Redis for each reader and blocks on it.
+// What `longpoll` is made of: when messages arrived; and the peer, which has a connection to Redis for each reader and
+// blocks on it.
 
 import Glibc
 import Net
@@ -31,76 +31,6 @@ final class Arrivals {
     /// In the clock's microseconds.
     func note(sentAt sent: Int) {
         latencies.append(UInt32(clamping: Int64(loop.clock.now.inSeconds * 1e6) - Int64(sent)))
-    }
-}
-
-/// Adds messages over a connection of its own, at a steady rate (0: none) and in bursts.
-final class Adder: Pollable {
-    private(set) var sent = 0
-    private let loop: EventLoop
-    private let socket: Socket
-    private let streams: Int
-    private let pause: Duration
-    private let output = ByteBuffer()
-    private let input = ByteBuffer()  // Replies are only taken off the socket.
-    private var registration: Registration?
-    private var isStopped = false
-    private var due: Duration
-
-    init(_ loop: EventLoop, _ address: SocketAddress, streams: Int, rate: Int) throws {
-        self.loop = loop
-        self.streams = streams
-        pause = .seconds(1) / max(rate, 1)
-        due = loop.clock.now
-        socket = try Socket.connect(to: address)
-        isStopped = rate == 0
-        registration = try loop.register(socket.descriptor, [.readable, .writable, .edge], self)
-        add()
-    }
-
-    deinit { stop() }
-
-    func stop() {
-        isStopped = true
-        // The last replies have come or nobody needs them: the messages are counted where they arrive.
-        if let registration { loop.deregister(registration) }
-        registration = nil
-    }
-
-    private func add() {
-        guard !isStopped else { return }
-        while due <= loop.clock.now {
-            append()
-            due += pause
-        }
-        write()
-        loop.schedule(at: due) { [weak self] in self?.add() }
-    }
-
-    /// All at once.
-    func burst(_ count: Int) {
-        for _ in 0..<count { append() }
-        write()
-    }
-
-    private func append() {
-        let now = Int64(loop.clock.now.inSeconds * 1e6)
-        output.appendCommand(["XADD", "bench:\(sent % streams)", "*", "t", "\(now)"])
-        sent += 1
-    }
-
-    private func write() {
-        // A link that broke shows as messages that never came.
-        if !output.isEmpty, case .bytes(let count)? = try? socket.write(output.bytes) { output.discard(count) }
-    }
-
-    func ready(_ events: Readiness) {
-        write()
-        // As above.
-        while case .bytes(let count)? = try? socket.read(into: input.reserve(16 * 1024)) {
-            input.wrote(count)
-            input.clear()
-        }
     }
 }
 
