@@ -103,7 +103,10 @@ import Testing
             _ = try rig.client.get("/v1/streams/\(stream)-large/messages")
             try rig.redis.run("XADD", stream, "*", "n", "1")
         }
-        try waitUntil("it was cut off") { try rig.metric("sluice_redis_reconnects_total") > reconnects }
+        // Valkey 9 takes the large message without cutting anybody off.
+        if try kind == "normal" || rig.client.get("/v1/info").json["redis"]["product"] != "valkey" {
+            try waitUntil("it was cut off") { try rig.metric("sluice_redis_reconnects_total") > reconnects }
+        }
         #expect(try reader.wait(atMost: .seconds(10)).numbers == ["1"])
         try rig.redis.run("CONFIG", "SET", "client-output-buffer-limit", "normal 0 0 0")
         try rig.redis.run("CONFIG", "SET", "client-output-buffer-limit", "pubsub 33554432 8388608 60")
