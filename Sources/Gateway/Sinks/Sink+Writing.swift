@@ -16,7 +16,7 @@ extension Sink {
         }
         authorization.post { [weak self] credential in
             // It was waited for: the message may have been handed back meanwhile.
-            guard let self, state.held[key]?.phase == .inFlight else { return nil }
+            guard let self, state.held[key]?.phase == .inFlight, state.leads(key.stream, at: host.loop.now) else { return nil }
             let wall = host.loop.clock.wallTime
             return wire.request(message, deliveryCount: deliveryCount, wallTime: wall, authorization: credential)
         } done: { [weak self] result in
@@ -40,7 +40,9 @@ extension Sink {
             return host.outbound.send(request) { [weak self] result in self?.ended(stream, parcels, result) }
         }
         authorization.post { [weak self] credential in
-            guard let self, parcels.contains(where: { state.held[$0.key]?.phase == .inFlight }) else { return nil }
+            guard let self, parcels.contains(where: { state.held[$0.key]?.phase == .inFlight }),
+                state.leads(stream.index, at: host.loop.now)
+            else { return nil }
             return wire.request(parcels, wallTime: host.loop.clock.wallTime, authorization: credential)
         } done: { [weak self] result in
             self?.ended(stream, parcels, result)
@@ -136,7 +138,8 @@ extension Sink {
     private func schedule(
         _ entries: [SinkState.Entry], to heir: ConsumerName, _ stream: SinkStream
     ) async throws(RedisError) -> [SinkState.Written] {
-        let call = SinkScheduleScript.call(stream.name, stream.group, from: consumer, to: heir, entries)
+        let lease = definition.isOrdered ? SinkScheduleScript.Lease(number: state.streams[stream.index].lease?.number) : nil
+        let call = SinkScheduleScript.call(stream.name, stream.group, from: consumer, to: heir, under: lease, entries)
         return written(try await host.store.evaluate(SinkScheduleScript.script, call))
     }
 
@@ -248,7 +251,8 @@ extension Sink {
     }
 
     private func createAgain(_ stream: SinkStream) async throws(RedisError) {
-        let position = state.streams[stream.index].watermark.position ?? .zero
+        // What was not gone through yet may be older than all that this process knows of.
+        let position = stream.search == .all ? .zero : state.streams[stream.index].watermark.position ?? .zero
         let call = SinkGroupScript.call(stream.name, stream.group, after: position)
         guard try await host.store.evaluate(SinkGroupScript.script, call).integer == 1 else { return }
         state.streams[stream.index].counters.groupsCreatedAgain += 1
