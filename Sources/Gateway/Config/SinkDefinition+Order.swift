@@ -15,6 +15,7 @@ extension SinkDefinition {
 
     static func order(_ node: ConfigNode) throws(ConfigProblem) -> Order {
         let wanted = "none, stream or a field's name"
+        guard !node.isNull else { throw node.problem("expected \(wanted), found nothing") }
         let text = try node.text(wanted)
         switch text {
         case "none": return .none
@@ -23,9 +24,7 @@ extension SinkDefinition {
         }
         // Two words have a meaning of their own: who writes them otherwise means them, or has a field that can't be named.
         let meant = ["none", "stream"].first { $0 == text.lowercased() }
-        guard meant == nil, !text.isEmpty else {
-            throw node.problem("expected \(wanted), found \"\(printable(text))\"\(meant.map { "; did you mean \"\($0)\"?" } ?? "")")
-        }
+        if let meant { throw node.problem("expected \(wanted), found \"\(printable(text))\"; did you mean \"\(meant)\"?") }
         guard text.utf8.count <= Limits().nameBytes else { throw node.problem("a field's name is at most \(Limits().nameBytes) bytes here") }
         return .field(text)
     }

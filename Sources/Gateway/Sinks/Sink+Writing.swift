@@ -11,17 +11,25 @@ extension Sink {
     func attempt(_ key: SinkState.Key, _ message: SinkMessage, deliveryCount: Int) {
         let wire = streams[key.stream].wire
         guard let authorization else {
-            let request = wire.request(message, deliveryCount: deliveryCount, wallTime: state.moment.wall)
+            let request = inTime(wire.request(message, deliveryCount: deliveryCount, wallTime: state.moment.wall), key.stream)
             return host.outbound.send(request) { [weak self] result in self?.ended(key, deliveryCount, result) }
         }
         authorization.post { [weak self] credential in
             // It was waited for: the message may have been handed back meanwhile.
             guard let self, state.held[key]?.phase == .inFlight, state.leads(key.stream, at: host.loop.now) else { return nil }
             let wall = host.loop.clock.wallTime
-            return wire.request(message, deliveryCount: deliveryCount, wallTime: wall, authorization: credential)
+            return inTime(wire.request(message, deliveryCount: deliveryCount, wallTime: wall, authorization: credential), key.stream)
         } done: { [weak self] result in
             self?.ended(key, deliveryCount, result)
         }
+    }
+
+    /// Of an ordered sink: it must end before the stream's lease does, wherever it waits for its turn.
+    private func inTime(_ request: WebhookRequest, _ stream: Int) -> WebhookRequest {
+        guard let lease = state.streams[stream].lease else { return request }
+        var request = request
+        request.notAfter = lease.until
+        return request
     }
 
     private func ended(_ key: SinkState.Key, _ attempt: Int, _ result: WebhookResult) {
@@ -36,14 +44,14 @@ extension Sink {
     func attempt(_ stream: SinkStream, _ parcels: [SinkState.Parcel]) {
         let wire = stream.wire
         guard let authorization else {
-            let request = wire.request(parcels, wallTime: state.moment.wall)
+            let request = inTime(wire.request(parcels, wallTime: state.moment.wall), stream.index)
             return host.outbound.send(request) { [weak self] result in self?.ended(stream, parcels, result) }
         }
         authorization.post { [weak self] credential in
             guard let self, parcels.contains(where: { state.held[$0.key]?.phase == .inFlight }),
                 state.leads(stream.index, at: host.loop.now)
             else { return nil }
-            return wire.request(parcels, wallTime: host.loop.clock.wallTime, authorization: credential)
+            return inTime(wire.request(parcels, wallTime: host.loop.clock.wallTime, authorization: credential), stream.index)
         } done: { [weak self] result in
             self?.ended(stream, parcels, result)
         }
