@@ -3,6 +3,7 @@
 // What goes with a stream lives in the stream's slot, so that a script may touch both: the tag in braces
 // is a short string of the same slot, since the stream's own name lands elsewhere when it holds braces.
 
+import Net
 import Redis
 
 enum GatewayKeys {
@@ -122,5 +123,39 @@ enum SinkNudge {
     /// The sink's name; nil for any other nudge.
     static func sink(in payload: UnsafeRawBufferPointer) -> String? {
         payload.first == kind ? String(decoding: payload.dropFirst(), as: UTF8.self) : nil
+    }
+}
+
+/// A gateway's request for a turn at a group whose messages others always had first (see `WaitHome`), told by PUBLISH on
+/// the same channel: `t`, for how many milliseconds it has had nothing, `:`, and the stream and the group as in a nudge.
+struct TurnNudge: Equatable {
+    private static let kind = UInt8(ascii: "t")
+
+    var key: WaitKey
+    var hunger: Duration
+
+    init?(payload: UnsafeRawBufferPointer) {
+        guard payload.first == TurnNudge.kind, let colon = payload.firstIndex(of: UInt8(ascii: ":")),
+            let time = Int64(String(decoding: payload[1..<colon], as: UTF8.self)), time >= 0, let group = WaitKey.group(
+                in: UnsafeRawBufferPointer(rebasing: payload[(colon + 1)...]))
+        else { return nil }
+        key = group
+        hunger = .milliseconds(time)
+    }
+
+    init(_ key: WaitKey, hunger: Duration) {
+        self.key = key
+        self.hunger = hunger
+    }
+
+    /// Nil for a key without a group: its readers lose nothing to one another.
+    var publish: RedisCommand? {
+        key.group.map { .nudge([TurnNudge.kind] + Array("\(hunger.milliseconds):".utf8) + Nudge.pack(key.stream, $0)) }
+    }
+}
+
+extension WaitKey {
+    fileprivate static func group(in packed: UnsafeRawBufferPointer) -> WaitKey? {
+        Nudge.unpack(packed).map { WaitKey(stream: $0.0, group: $0.1) }
     }
 }

@@ -38,7 +38,7 @@ public enum GatewayMain {
         defer { _ = embedded?.stop() }
         let endpoint = try endpoint(config, embedded)
         let shared = SharedState(
-            config: config, endpoint: endpoint, tokens: tokens, waiters: WaiterCount(limit: config.limits.waiters),
+            config: config, endpoint: endpoint, tokens: tokens, waiters: WaiterCount(config.limits),
             log: log)
         do throws(SystemError) {
             var servers: [GatewayServer] = []

@@ -76,7 +76,8 @@ public actor GatewayServer {
             post: { [unowned self] target, message in assumeIsolated { $0.post(message, to: target) } },
             track: { [unowned self] stream, id in
                 assumeIsolated { $0.begin(.track(stream, id)) }
-            })
+            },
+            ask: { [unowned self] turn in assumeIsolated { $0.begin(.askForTurn(turn)) } })
         api.tails.post = { [unowned self] target, message in assumeIsolated { $0.post(message, to: target) } }
         api.startWork = { [unowned self] work in assumeIsolated { $0.begin(work) } }
         api.recovery.startWork = api.startWork
@@ -200,6 +201,9 @@ extension API {
             // Any failure is the same to the home: it tries again.
             if case .success? = try? await store.send([.exists(stream.bytes)], tracked: true).first { isTracked = true }
             longPoll.receive(.event(.tracked(stream, id, isTracked)))
+        case .askForTurn(let turn):
+            // Where it is not heard it is said again, after as many losses.
+            if let command = turn.publish { _ = try? await store.send(command) }
         case .createConsumers: await createConsumers()
         case .look(let waiter): await look(waiter)
         case .answerEmpty(let waiter): await answerEmpty(waiter)
@@ -275,6 +279,7 @@ private final class RedisWatcher: RedisClientDelegate {
 
     func redisNudged(_ client: RedisClient, payload: UnsafeRawBufferPointer) {
         if let sink = SinkNudge.sink(in: payload) { return api.sinks.nudged(sink) }
+        if let turn = TurnNudge(payload: payload) { return api.longPoll.asked(turn) }
         guard let nudge = Nudge(payload: payload) else { return }
         let key = WaitKey(stream: nudge.stream, group: nudge.group)
         switch nudge.kind {

@@ -90,7 +90,7 @@ extension ProblemCode {
             "The `Idempotency-Key` was used on this stream already, for another message. Nothing was added.",
             "Use a new key for a new message; repeat a call with exactly the message that it had.")
         case .tooManyWaiters: (
-            "As many requests wait already as may (`max_waiters`).",
+            "As many requests wait already as may, in all (`max_waiters`), for the stream (`max_stream_waiters`), or from the client's address (`max_client_waiters`).",
             "Wait for as long as `Retry-After` says, and ask again; or ask without `block_ms`.")
         case .internalError: (
             "The gateway met something that it did not expect. That is a defect of it.",

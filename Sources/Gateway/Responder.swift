@@ -150,12 +150,17 @@ final class Responder: HTTPResponder {
     private func checkAccept(_ request: Request, _ index: Int) throws(Problem) {
         guard let accept = request.header("accept"), !accept.isSame(as: "*/*") else { return }
         guard routes[index].path.description.hasPrefix("/v1/") else { return }
-        if routes[index].hasEvents, MediaType.names(accept, "text/event-stream") { return }
+        let events = routes[index].events
+        if events == .also, MediaType.names(accept, "text/event-stream") { return }
+        if events == .only {
+            if MediaType.accepts(accept, "text/event-stream", "text/*") { return }
+            throw Problem(.notAcceptable, "Answers are text/event-stream.")
+        }
         guard
             MediaType.accepts(accept, "application/json", "application/*")
                 || accept.equalsIgnoringCase("application/problem+json")
         else {
-            throw Problem(.notAcceptable, routes[index].hasEvents ? "Answers are application/json, or text/event-stream." : "Answers are application/json.")
+            throw Problem(.notAcceptable, events == .also ? "Answers are application/json, or text/event-stream." : "Answers are application/json.")
         }
     }
 

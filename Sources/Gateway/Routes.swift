@@ -30,8 +30,15 @@ struct Route {
     /// Whether a call may be repeated without harm when its outcome is unknown (RFC 9110 §9.2.2; an ack too).
     var isIdempotent: Bool { method != .post && method != .patch || Route.repeatable.contains { name.isSame(as: $0) } }
 
-    /// Whether it answers with events where they are asked for.
-    var hasEvents: Bool { name.isSame(as: "listMessages") }
+    /// Whether it answers with events: never, where they are asked for, or always.
+    enum Events { case never, also, only }
+
+    let events: Events
+
+    private static func events(of name: StaticString) -> Events {
+        if name.isSame(as: "listMessages") { return .also }
+        return name.isSame(as: "streamMessages") || name.isSame(as: "followMessages") ? .only : .never
+    }
 
     private static let repeatable: [StaticString] = ["ackMessages", "setGroupID", "setStreamID", "deleteMessages", "trimStream", "pauseSink", "resumeSink"]
 
@@ -42,6 +49,7 @@ struct Route {
         self.access = access
         self.name = name
         self.handler = handler
+        events = Route.events(of: name)
         namesStream = path.description.hasPrefix("/v1/streams/{stream}")
     }
 
@@ -82,6 +90,8 @@ extension Route {
             Route(.put, consumer, .scope(.consume), "createConsumer") { api, call async throws(Problem) in try await api.createConsumer(call) },
             Route(.delete, consumer, .scope(.consume), "deleteConsumer") { api, call async throws(Problem) in try await api.deleteConsumer(call) },
             Route(.post, "/v1/streams/{stream}/groups/{group}/consumers/{consumer}/read", .scope(.consume), "readMessages", prompt: { api, call throws(Problem) in try api.readMessages(call) }),
+            Route(.post, "/v1/streams/{stream}/groups/{group}/consumers/{consumer}/stream", .scope(.consume), "streamMessages") { api, call async throws(Problem) in try await api.streamMessages(call) },
+            Route(.get, "/v1/streams/{stream}/groups/{group}/consumers/{consumer}/messages", .scope(.consume), "followMessages") { api, call async throws(Problem) in try await api.followMessages(call) },
             Route(.post, "/v1/groups/{group}/consumers/{consumer}/read", .scope(.consume), "readMessagesOfStreams") { api, call async throws(Problem) in try await api.readMessagesOfStreams(call) },
             Route(.post, "/v1/streams/{stream}/groups/{group}/ack", .scope(.consume), "ackMessages", prompt: { api, call throws(Problem) in try api.ackMessages(call) }),
             Route(.post, "/v1/streams/{stream}/groups/{group}/consumers/{consumer}/settle", .scope(.consume), "settleMessages") { api, call async throws(Problem) in try await api.settleMessages(call) },

@@ -3,7 +3,7 @@
 // Its bytes lie in the connection's input buffer, which stays where it is until the reply is sent: what
 // comes of a body in the meantime goes elsewhere (see `RequestBody`).
 
-import Net
+public import Net
 
 public final class Request {
     var head = RequestHead()
@@ -148,6 +148,11 @@ public final class Request {
 
     /// Asks the kernel: has the client sent FIN or RST, unread bytes or not?
     public func isClientGone() -> Bool { connection?.isClientGone() ?? false }
+
+    /// Who it comes from: the client, or the last proxy before us. Nil when the connection has broken meanwhile.
+    public var clientAddress: ClientAddress? {
+        connection.flatMap { SocketAddress(of: $0.socket.descriptor, peer: true) }.map { ClientAddress($0) }
+    }
 
     private func span(_ span: RequestHead.Span) -> UnsafeRawBufferPointer {
         bytes.part(Int(span.start), Int(span.end))

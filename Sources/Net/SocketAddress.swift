@@ -133,7 +133,7 @@ public struct SocketAddress: Sendable, Equatable, CustomStringConvertible {
         a.family == b.family && a.host == b.host && a.port == b.port
     }
 
-    private func read<Address>(_: Address.Type) -> Address {
+    func read<Address>(_: Address.Type) -> Address {
         withUnsafeBytes(of: storage) { $0.loadUnaligned(as: Address.self) }
     }
 }

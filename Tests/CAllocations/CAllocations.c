@@ -9,16 +9,20 @@
 void *__libc_malloc(size_t size);
 
 static _Thread_local long allocations;
+static _Thread_local long bytes;
 
 void *malloc(size_t size) {
     allocations++;
+    bytes += (long)size;
     return __libc_malloc(size);
 }
 
 long sluice_allocations(void) { return allocations; }
+long sluice_allocated_bytes(void) { return bytes; }
 
 #else
 
 long sluice_allocations(void) { return -1; }
+long sluice_allocated_bytes(void) { return -1; }
 
 #endif

@@ -14,12 +14,19 @@ package final class ClientSocket {
     /// The whole requests whose replies have not come; nil once a test has sent anything else.
     private var asked: [(method: String, path: String)]? = []
 
-    /// `receiveBuffer`: bytes that the kernel takes for a client that does not receive.
-    package init(port: UInt16, receiveBuffer: Int32? = nil) throws {
+    /// `receiveBuffer`: bytes that the kernel takes for a client that does not receive. `host`: it comes from
+    /// 127.0.0.`host`.
+    package init(port: UInt16, receiveBuffer: Int32? = nil, host: UInt8 = 1) throws {
         descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         if var size = receiveBuffer { setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &size, socklen_t(MemoryLayout<Int32>.size)) }
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
+        if host != 1 {
+            address.sin_addr.s_addr = (0x7F00_0000 + UInt32(host)).bigEndian
+            try check("bind", withUnsafeBytes(of: &address) {
+                bind(descriptor, $0.assumingMemoryBound(to: sockaddr.self).baseAddress, socklen_t($0.count))
+            })
+        }
         address.sin_port = port.bigEndian
         address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
         try connect(&address, MemoryLayout<sockaddr_in>.size)
@@ -35,10 +42,13 @@ package final class ClientSocket {
     }
 
     private func connect<Address>(_ address: inout Address, _ size: Int) throws {
-        let status = withUnsafeBytes(of: &address) {
+        try check("connect", withUnsafeBytes(of: &address) {
             Glibc.connect(descriptor, $0.assumingMemoryBound(to: sockaddr.self).baseAddress, socklen_t(size))
-        }
-        guard status == 0 else { throw Failure.system("connect", errno) }
+        })
+    }
+
+    private func check(_ call: String, _ status: Int32) throws {
+        guard status == 0 else { throw Failure.system(call, errno) }
     }
 
     deinit { close() }

@@ -8,6 +8,7 @@ import Redis
 /// Work that goes on after its cause has been answered. Names only what may cross tasks.
 enum BackgroundWork: Sendable {
     case track(StreamName, WaitHome.TrackID)
+    case askForTurn(TurnNudge)
     /// `API.consumersToCreate` has some.
     case createConsumers
     /// A parked call was told to look.

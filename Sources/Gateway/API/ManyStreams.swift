@@ -16,10 +16,12 @@ extension API {
         let count = try query.integer("count", in: 1...limits.count) ?? 10
         let asPairs = try query.wantsPairs()
         let block = try query.milliseconds("block_ms").map { Block(wish: $0, limit: limits.block) }
+        let client = block == nil ? nil : waitingClient(call)
         let latest = try await lastIDs(zip(streams, starts).filter { $1 == .latest }.map { $0.0 })
         let reads = zip(streams, starts).map { stream, start in
             let after = if case .after(let id) = start { id } else { latest[stream] ?? .zero }
-            return ParkedRead.tail(TailRead(stream: stream, after: after, count: count, asPairs: asPairs, sharers: streams.count))
+            return ParkedRead.tail(
+                TailRead(stream: stream, after: after, count: count, asPairs: asPairs, sharers: streams.count, client: client))
         }
         // A HEAD request never waits (API.md §1.10).
         return ManyCall(reads, call.request.method == .head ? nil : block, self).begin()
@@ -55,6 +57,7 @@ extension API {
         for (place, stream) in streams.enumerated() {
             var read = GroupRead(stream: stream, group: group, consumer: consumer, sharers: streams.count)
             try read.take(query, limits)
+            if read.block != nil { read.client = waitingClient(call) }
             if !starts.isEmpty { read.position = starts[place] }
             try read.settlePosition()
             if read.claimsByLease { read.claimMinIdle = try await lease(of: read.key) }

@@ -80,6 +80,8 @@ struct TailRead {
     var asPairs: Bool
     /// How many streams are read into the same answer.
     var sharers = 1
+    /// Who would wait, where that is bounded.
+    var client: ClientAddress?
 }
 
 extension RedisCursor {

@@ -63,6 +63,7 @@ extension API {
         let asPairs = try query.wantsPairs()
         let block = try query.milliseconds("block_ms").map { Block(wish: $0, limit: limits.block) }
         var read = TailRead(stream: stream, after: .zero, count: count, asPairs: asPairs)
+        if block != nil { read.client = waitingClient(call) }
         switch after {
         case .after(let id): read.after = id
         case .latest: read.after = try await lastID(stream)

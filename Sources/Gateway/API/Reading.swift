@@ -30,6 +30,9 @@ extension API {
         return try PendingRead(self, read, orWait: block).begin()
     }
 
+    /// Who would wait, where that is bounded: elsewhere the kernel need not be asked.
+    func waitingClient(_ call: Call) -> ClientAddress? { limits.clientWaiters == 0 ? nil : call.request.clientAddress }
+
     /// An empty read creates its consumer, on every version (API.md §3): before 7.2 Redis does not, and who
     /// queues up behind others has not read yet. All of a tick go in one pipeline.
     func createConsumerSoon(_ read: GroupRead) {
@@ -87,6 +90,7 @@ extension GroupRead {
         group = try call.group()
         consumer = try call.readingConsumer()
         try take(query, api.limits)
+        if block != nil { client = api.waitingClient(call) }
         if let id = try query.bytes("id") { position = try id.readPosition("id") }
         try settlePosition()
     }

@@ -80,7 +80,8 @@ extension API {
             ("max_count", limits.count), ("max_batch", limits.batch), ("max_fields", limits.fields),
             ("max_ids", limits.ids), ("max_body_bytes", limits.bodyBytes), ("max_reply_bytes", limits.replyBytes),
             ("max_block_ms", limits.block.milliseconds), ("max_connections", limits.connections),
-            ("max_waiters", limits.waiters), ("max_tail_backlog_bytes", limits.tailBacklog), ("redis_timeout_ms", limits.redisTimeout.milliseconds),
+            ("max_waiters", limits.waiters), ("max_stream_waiters", limits.streamWaiters), ("max_client_waiters", limits.clientWaiters),
+            ("max_tail_backlog_bytes", limits.tailBacklog), ("redis_timeout_ms", limits.redisTimeout.milliseconds),
             ("lease_ms", config.lease.milliseconds),
         ]
         for (index, (name, number)) in numbers.enumerated() {
@@ -105,7 +106,7 @@ extension API {
         _ = try call.query()
         let body = newBody()
         let snapshots = await collectSnapshots()
-        MetricsPage(snapshots, waiterLimit: limits.waiters, parked: longPoll.count.current).write(to: body)
+        MetricsPage(snapshots, longPoll.count).write(to: body)
         return Response(status: 200, contentType: "text/plain; version=0.0.4; charset=utf-8", body: .bytes(body))
     }
 }

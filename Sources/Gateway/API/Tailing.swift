@@ -23,8 +23,43 @@ extension API {
         }
         // A HEAD request opens nothing (API.md §1.10).
         let opens = call.request.method != .head
-        if opens { try longPoll.takePlace() }
-        return Tail(self, key, after: after, first: first, hasPlace: opens).response
+        let place = opens ? try longPoll.takePlace([key.stream], for: waitingClient(call)) : nil
+        return Tail(self, key, after: after, first: first, place).response
+    }
+}
+
+extension API {
+    /// `POST /v1/streams/{s}/groups/{g}/consumers/{c}/stream`
+    func streamMessages(_ call: Call) async throws(Problem) -> Response {
+        try await call.refuseBody()
+        return try await tailGroup(call)
+    }
+
+    /// `GET /v1/streams/{s}/groups/{g}/consumers/{c}/messages`: the one GET that changes a group, so it is asked for in so
+    /// many words.
+    func followMessages(_ call: Call) async throws(Problem) -> Response {
+        guard call.request.header("accept")?.trimmed.equalsIgnoringCase("text/event-stream") ?? false else {
+            throw Problem(.notAcceptable, "Answers are text/event-stream, for who sends exactly Accept: text/event-stream; POST …/read answers JSON.")
+        }
+        return try await tailGroup(call)
+    }
+
+    private func tailGroup(_ call: Call) async throws(Problem) -> Response {
+        let query = try call.query(["max_pending", "fields"])
+        var read = GroupRead(stream: try call.stream(), group: try call.group(), consumer: try call.readingConsumer())
+        read.asPairs = try query.wantsPairs()
+        read.asEvents = true
+        let maxPending = try query.integer("max_pending", in: 1...Limits.tailPending) ?? 100
+        guard call.request.method != .head else { return GroupTail(self, read, maxPending: maxPending, first: nil, nil).response }
+        let place = try longPoll.takePlace([read.stream], for: waitingClient(call))
+        do throws(Problem) {
+            let count = GroupTail.firstCount(maxPending, limits)
+            let first = try await ask(GroupTail.recall(read, after: .zero, count: count, self), read.stream, read.group)
+            return GroupTail(self, read, maxPending: maxPending, first: first, place).response
+        } catch {
+            longPoll.givePlace(place)
+            throw error
+        }
     }
 }
 

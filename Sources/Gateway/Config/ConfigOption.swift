@@ -163,6 +163,10 @@ struct ConfigOption: Sendable {
     static let limits: [ConfigOption] = [
         .integer("limits.max_connections", \.limits.connections, "Open client connections."),
         .integer("limits.max_waiters", \.limits.waiters, "Parked reads and live tails."),
+        .integer("limits.max_stream_waiters", \.limits.streamWaiters, in: 0...Int.max, "Of these, for one stream; 0 is as many as may wait at all."),
+        .integer(
+            "limits.max_client_waiters", \.limits.clientWaiters, in: 0...Int.max,
+            "Of these, from one client address (IPv6: one /64); 0 is as many as may wait at all."),
         .integer("limits.max_tail_backlog_bytes", \.limits.tailBacklog, in: 1...1 << 30, "Bytes that a live tail may be behind."),
         .integer("limits.max_count", \.limits.count, in: 1...1_000_000, "Largest count of a read."),
         .integer("limits.max_reply_bytes", \.limits.replyBytes, in: 1024...1 << 30, "Bytes of messages in one reply."),

@@ -78,9 +78,19 @@ struct Limits: Sendable, Equatable {
     var connections = Limits.descriptorBound(20_000)
     /// Parked reads and live tails. As many as connections: each holds one. `sluice_waiters`; 429 `TOO_MANY_WAITERS`.
     var waiters = Limits.descriptorBound(20_000)
+    /// Of these, for one stream, so that the crowd at one leaves room at the others; a waiter of many streams counts at
+    /// each. Zero is no bound of its own: ten thousand at one stream are what the gateway is for.
+    /// `sluice_waiters_of_stream_max`; 429 `TOO_MANY_WAITERS`.
+    var streamWaiters = 0
+    /// Of these, from one client address (IPv6: from one /64). Zero is no bound of its own: behind a proxy all clients
+    /// have one address, its own. `sluice_waiters_of_client_max`; 429 `TOO_MANY_WAITERS`.
+    var clientWaiters = 0
     /// Bytes that a live tail has not taken when the next come, past which it is ended: what it holds is shared, but kept for it.
     /// `sluice_tails_behind_total`; an `error` event, `OVERLOADED`.
     var tailBacklog = 1024 * 1024
+    /// Largest `max_pending` of a group's tail: what it holds is handed back by one script.
+    /// `sluice_problems_total{code="INVALID_PARAMETER"}`; 400 `INVALID_PARAMETER`.
+    static let tailPending = 1000
     /// A request's head must be whole within this. `sluice_http_timeouts_total{phase="head"}`; 408 `REQUEST_TIMEOUT`.
     var headTimeout: Duration = .seconds(10)
     /// A body must go on arriving within this. `…{phase="body"}`; 408 `REQUEST_TIMEOUT`.

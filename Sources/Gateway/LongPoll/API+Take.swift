@@ -173,9 +173,10 @@ extension API {
         let start = body.count
         defer { batch.bytes += body.count - start }
         while entries.remaining > 0 {
-            if batch.count > 0 { body.append(UInt8(ascii: ",")) }
             if entries.remaining == 1, read.position != .new { batch.last = entries.peekID() }
+            read.begin(batch.count, entries, body)
             writer.write(&entries, details)
+            if read.asEvents { body.append(literal: "\n\n") }
             batch.count += 1
         }
     }
@@ -187,15 +188,29 @@ extension API {
         let start = body.count
         defer { batch.bytes += body.count - start }
         while var row = rows.takeArray() {
-            if batch.count > 0 { body.append(UInt8(ascii: ",")) }
+            read.begin(batch.count, row, body)
             let id = row.takeBytes()
             var fields = row
             row.skip()
             let details = DeliveryDetails(
                 deliveryCount: row.takeInteger() ?? 1, idle: row.takeInteger(), consumer: row.takeBytes())
             writer.write(id: id, fields: &fields, details)
+            if read.asEvents { body.append(literal: "\n\n") }
             batch.count += 1
             if claim.isByPolicy, details.consumer.map({ !$0.isSame(as: "unowned") }) ?? false { recovery.counters.recovered += 1 }
+        }
+    }
+}
+
+extension GroupRead {
+    /// What stands before a message, of which there are `count` in the body; its ID comes next in `row`.
+    fileprivate func begin(_ count: Int, _ row: RedisCursor, _ body: ByteBuffer) {
+        if asEvents {
+            var row = row
+            if row.kind == .array { _ = row.enterArray() }
+            if let id = row.takeBytes() { body.beginEvent(id) }
+        } else if count > 0 {
+            body.append(UInt8(ascii: ","))
         }
     }
 }
@@ -207,6 +222,7 @@ extension API {
     func look(_ id: WaiterID) async {
         let owner = longPoll.waiter(id)?.owner
         if let part = owner as? ManyCall.Part { return await look(part) }
+        if let tail = owner as? GroupTail { return await tail.look() }
         guard let call = owner as? ParkedCall, call.mayLook() else { return }
         let body = openReply()
         switch call.read {

@@ -20,10 +20,14 @@ struct GroupRead {
     /// Take messages that nobody holds first.
     var takesUnowned = true
     var asPairs = false
+    /// Each message is an event, not one of a list.
+    var asEvents = false
     /// The group's lag and pending come with the answer.
     var wantsStats = false
     /// How many streams are read into the same answer.
     var sharers = 1
+    /// Who would wait, where that is bounded.
+    var client: ClientAddress?
 
     var key: WaitKey { WaitKey(stream: stream, group: group) }
 }

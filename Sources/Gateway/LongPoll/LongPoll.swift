@@ -1,40 +1,19 @@
 // Waiting, on one loop: the shell around this loop's `WaitHome`, and the waiters whose connections are here.
 //
 // A waiter and its home may be on different loops of the process; what they say to one another goes by
-// the loops' inboxes, in order. Nothing here is locked. The number of waiters in the process is bounded
-// (`max_waiters`), the one thing all loops share.
+// the loops' inboxes, in order. Nothing here is locked. How many may wait in the process is the one thing that all
+// loops share: `WaiterCount`.
 
 import Net
 import Redis
-import Synchronization
 
 /// What loops tell one another about waiting.
 enum LongPollMessage: Sendable {
     /// To a stream's home.
     case event(WaitHome.Event)
     /// To the loop of a waiter.
-    case look(WaiterID)
+    case look(WaiterID, toldAt: WaitHome.Instant?)
     case end(WaiterID, WaitEnd)
-}
-
-/// Waiters of the whole process, and how many there may be.
-final class WaiterCount: Sendable {
-    private let parked = Atomic(0)
-    let limit: Int
-
-    init(limit: Int) { self.limit = limit }
-
-    var current: Int { parked.load(ordering: .relaxed) }
-
-    func enter() -> Bool {
-        guard parked.wrappingAdd(1, ordering: .relaxed).newValue <= limit else {
-            leave()
-            return false
-        }
-        return true
-    }
-
-    func leave() { parked.wrappingSubtract(1, ordering: .relaxed) }
 }
 
 final class LongPoll {
@@ -44,6 +23,8 @@ final class LongPoll {
         var post: (_ loop: Int, LongPollMessage) -> Void
         /// Has Redis track a stream's key; the answer is the event `.tracked`.
         var track: (StreamName, WaitHome.TrackID) -> Void
+        /// Has the other gateways hear of it.
+        var ask: (TurnNudge) -> Void
     }
 
     /// Looks of those who are not queued up yet, in rounds: who comes meanwhile waits for the looks that have
@@ -62,9 +43,16 @@ final class LongPoll {
     struct Counters {
         var parked = 0
         var looks = 0
-        var refused = 0
+        /// By the bound that left no room.
+        var refused = [Int](repeating: 0, count: WaiterCount.Bound.allCases.count)
         var departed = 0
         var handedBack = 0
+        /// Requests for a turn at a group.
+        var asked = 0
+        /// Parked requests that were answered with messages.
+        var wakeUps = 0
+        /// Of these, where somebody told of a change: from the word to the reply.
+        var wakeUpDelays = DurationHistogram(DurationHistogram.wakeUps)
     }
 
     let index: Int
@@ -99,37 +87,38 @@ final class LongPoll {
     /// Queues up; for whoever is suspended on `Waiter.next`. Every waiter must `leave` or report that it
     /// found something.
     func park(_ key: WaitKey, claims: Duration?, until deadline: EventLoop.Instant?) throws(Problem) -> Waiter {
-        let waiter = try newWaiter(key)
+        let waiter = newWaiter(key, try takePlace())
         enter(waiter, claims: claims, until: deadline)
         return waiter
     }
 
-    /// A place among the waiters of the process, not queued up yet.
-    func newWaiter(_ key: WaitKey) throws(Problem) -> Waiter {
-        try takePlace()
-        return newWaiter(key, isPart: false)
-    }
+    /// One of the waiters of the process, not queued up yet, whose place was taken for it.
+    func newWaiter(_ key: WaitKey, _ place: WaiterCount.Place) -> Waiter { newWaiter(key, place: place) }
 
     /// One of many waiters of a call that has, or will have, a single place.
-    func newPart(_ key: WaitKey) -> Waiter { newWaiter(key, isPart: true) }
+    func newPart(_ key: WaitKey) -> Waiter { newWaiter(key, place: nil) }
 
-    private func newWaiter(_ key: WaitKey, isPart: Bool) -> Waiter {
+    private func newWaiter(_ key: WaitKey, place: WaiterCount.Place?) -> Waiter {
         lastNumber += 1
-        let waiter = Waiter(id: WaiterID(loop: index, number: lastNumber), key: key, isPart: isPart)
+        let waiter = Waiter(id: WaiterID(loop: index, number: lastNumber), key: key, place: place)
         waiters[waiter.id] = waiter
         return waiter
     }
 
-    /// Balanced by `givePlace`.
-    func takePlace() throws(Problem) {
-        guard count.enter() else {
-            counters.refused += 1
-            throw Problem(.tooManyWaiters, "\(count.limit) requests are waiting already (max_waiters).")
+    /// Balanced by `givePlace`. `streams`, `client`: what is waited for by whom, where that is bounded. (A sink's reader
+    /// is nobody's client, and one a stream: it counts as one of the process alone.)
+    func takePlace(_ streams: [StreamName] = [], for client: ClientAddress? = nil) throws(Problem) -> WaiterCount.Place {
+        switch count.enter(streams, for: client) {
+        case .success(let place):
+            counters.parked += 1
+            return place
+        case .failure(let refusal):
+            counters.refused[refusal.bound.rawValue] += 1
+            throw refusal.problem
         }
-        counters.parked += 1
     }
 
-    func givePlace() { count.leave() }
+    func givePlace(_ place: WaiterCount.Place) { count.leave(place) }
 
     /// Queues up: behind those whose own look is under way, unless it comes from such a look. The first
     /// word may come before this returns.
@@ -195,12 +184,18 @@ final class LongPoll {
         send(.event(.looked(waiter.id, look)), to: homeIndex(waiter.key.stream))
     }
 
+    /// A parked request has its reply, which goes to the socket at the end of this tick.
+    func answered(toldAt word: EventLoop.Instant?) {
+        counters.wakeUps += 1
+        if let word { counters.wakeUpDelays.count(loop.clock.now - word) }
+    }
+
     private func remove(_ waiter: Waiter) -> Bool {
         guard waiters.removeValue(forKey: waiter.id) != nil else { return false }
         if let timer = waiter.timer { loop.cancel(timer) }
         waiter.owner = nil
         if waiter.isEntered, let count = waiting[waiter.key] { waiting[waiter.key] = count > 1 ? count - 1 : nil }
-        if !waiter.isPart { givePlace() }
+        if let place = waiter.place { givePlace(place) }
         return true
     }
 
@@ -211,9 +206,11 @@ final class LongPoll {
     func receive(_ message: LongPollMessage) {
         switch message {
         case .event(let event): perform(home.handle(event, now: loop.now))
-        case .look(let waiter):
+        case .look(let waiter, let word):
             counters.looks += 1
-            waiters[waiter]?.deliver(.look)  // One who has left has told its home so.
+            guard let waiter = waiters[waiter] else { return }  // One who has left has told its home so.
+            waiter.toldAt = word
+            waiter.deliver(.look)
         case .end(let waiter, let reason): waiters[waiter]?.deliver(.ended(reason))
         }
     }
@@ -228,6 +225,12 @@ final class LongPoll {
     func nudged(_ key: WaitKey) {
         guard home.waiterCount > 0, homeIndex(key.stream) == index else { return }
         receive(.event(.nudged(key)))
+    }
+
+    /// Heard by every loop, this gateway's own too, which has had nothing for no shorter than it said.
+    func asked(_ turn: TurnNudge) {
+        guard home.waiterCount > 0, homeIndex(turn.key.stream) == index else { return }
+        receive(.event(.asked(turn.key, hunger: turn.hunger)))
     }
 
     func use(_ settings: WaitHome.Settings) { home.settings = settings }
@@ -252,11 +255,15 @@ final class LongPoll {
     }
 
     private func perform(_ actions: [WaitHome.Action]) {
+        var words = home.toldAt.makeIterator()
         for action in actions {
             switch action {
             case .track(let stream, let id): links.track(stream, id)
-            case .look(let waiter): send(.look(waiter), to: waiter.loop)
+            case .look(let waiter): send(.look(waiter, toldAt: words.next() ?? nil), to: waiter.loop)
             case .end(let waiter, let reason): send(.end(waiter, reason), to: waiter.loop)
+            case .ask(let key, let hunger):
+                counters.asked += 1
+                links.ask(TurnNudge(key, hunger: hunger))
             case .wake(let key, let instant):
                 loop.schedule(at: instant) { [unowned self] in receive(.event(.timer(key))) }
             }

@@ -59,8 +59,8 @@ final class ManyCall: LaterAnswer {
     private var client: HTTPConnection?
     /// The answer, where it came before the connection was ready for it.
     private var early: Result<Response, Problem>?
-    /// It is one of the process' waiters, however many streams it waits for.
-    private var hasPlace = false
+    /// It is one of the process' waiters, however many streams it waits for, and one of each stream's.
+    private var place: WaiterCount.Place?
     /// There was no room for another waiter.
     private var refusal: Problem?
     private var isOutOfTime = false
@@ -104,9 +104,9 @@ final class ManyCall: LaterAnswer {
 
     /// Queues up at the part's home; that of its own look is before those who came meanwhile.
     private func enter(_ part: Part) {
+        guard refusal == nil else { return }
         do {
-            if !hasPlace { try api.longPoll.takePlace() }
-            hasPlace = true
+            if place == nil { place = try api.longPoll.takePlace(parts.map(\.read.key.stream), for: part.read.client) }
         } catch {
             return refusal = error
         }
@@ -264,7 +264,9 @@ final class ManyCall: LaterAnswer {
         var response = api.json(body)
         if let block { response.addHeader("Sluice-Block-Ms", String(block.milliseconds)) }
         if taken.contains(where: \.canHandBack) { response.onLost = { for part in taken { part.handBack() } } }
+        let (wasParked, word) = (place != nil && !taken.isEmpty, taken.compactMap(\.waiter.toldAt).min())
         finish(.success(response))
+        if wasParked { api.longPoll.answered(toldAt: word) }
     }
 
     private func write(_ part: Part, to body: ByteBuffer) {
@@ -301,7 +303,7 @@ final class ManyCall: LaterAnswer {
             endRound(part)
         }
         parts = []
-        if hasPlace { api.longPoll.givePlace() }
+        if let place { api.longPoll.givePlace(place) }
         guard let client else { return early = answer }
         self.client = nil
         client.answer(complete(answer))

@@ -30,6 +30,13 @@ enum ParkedRead {
         if case .group(let read) = self { read.takesUnowned } else { true }
     }
 
+    var client: ClientAddress? {
+        switch self {
+        case .group(let read): read.client
+        case .tail(let read): read.client
+        }
+    }
+
     /// It also wants what others have left idle for so long.
     var claims: Duration? {
         if case .group(let read) = self { read.claimMinIdle } else { nil }
@@ -66,7 +73,7 @@ final class ParkedCall: LaterAnswer, WaiterOwner {
         self.read = read
         self.block = block
         self.api = api
-        waiter = try api.longPoll.newWaiter(read.key)
+        waiter = api.longPoll.newWaiter(read.key, try api.longPoll.takePlace([read.key.stream], for: read.client))
         waiter.owner = self
         waiter.takesUnowned = read.takesUnowned
         api.longPoll.enter(waiter, claims: read.claims, until: block.deadline(from: api.loop.now), afterLook: afterLook)
@@ -132,6 +139,7 @@ final class ParkedCall: LaterAnswer, WaiterOwner {
         if let client, client.isClientGone() { clientGone() }
         guard state != .over else { return false }
         finish(.success(response))
+        api.longPoll.answered(toldAt: waiter.toldAt)
         return true
     }
 

@@ -11,9 +11,9 @@ extension WaitHome {
         /// everybody looks for himself, these have to when not all have.
         var restless = WaiterQueue()
         var isEveryoneRestless = false
-        /// Those who do not want what nobody holds. Their empty look says nothing of it: when one has looked, the
-        /// first of the others looks too.
-        var modest: Set<WaiterID> = []
+        /// Those who also want what nobody holds. The empty look of another says nothing of it: when one has looked, the
+        /// first of these looks too.
+        var takers = WaiterQueue()
         var needsTaker = false
         /// Something may be idle enough by now for the first claimant.
         var needsClaim = false
@@ -32,6 +32,16 @@ extension WaitHome {
         /// The timers that were asked for, each sooner than the one before it.
         var wakes: [Instant] = []
         var lastLook = Instant.zero
+        /// The first word of a change that no look has begun after.
+        var toldAt: Instant?
+        /// The word that the looks of this run go back to.
+        var cause: Instant?
+        /// Words in a row for which others were there first, since something was found or the last request for a turn.
+        var losses = 0
+        /// When it last had something, or began.
+        var hungrySince: Instant
+        /// Somebody has asked for a turn: the next word until then is looked for a little later.
+        var yieldsUntil: Instant?
     }
 }
 
@@ -40,12 +50,7 @@ extension WaitHome.Queue {
         waiters.remove(waiter)
         claimants.remove(waiter)
         restless.remove(waiter)
-        modest.remove(waiter)
-    }
-
-    /// The first who also takes what nobody holds.
-    var firstTaker: WaiterID? {
-        waiters.prefix(modest.count + 1).first { !modest.contains($0) }
+        takers.remove(waiter)
     }
 
     /// Who asks for less idle time than all others does not wait for what they wait for.
@@ -63,6 +68,7 @@ extension WaitHome.Queue {
     mutating func endRun() {
         width = 1
         found = 0
+        cause = nil
     }
 
     /// Somebody has to look; without a group, everybody has.
@@ -70,6 +76,27 @@ extension WaitHome.Queue {
         needsLook = true
         isEveryoneRestless = true
     }
+
+    /// Somebody said that something has changed.
+    mutating func doubt(toldAt now: WaitHome.Instant, yielding: Duration = .zero) {
+        toldAt = toldAt ?? now
+        doubt()
+        if let until = yieldsUntil {
+            yieldsUntil = nil
+            if now <= until { notBefore = max(notBefore, now + yielding) }
+        }
+    }
+
+    /// The looks of a run that a word began came to nothing. True when that was once too often.
+    mutating func loses(allowed: Int) -> Bool {
+        losses += 1
+        guard losses >= allowed else { return false }
+        losses = 0
+        return true
+    }
+
+    /// A look came to nothing that could be known: the next one is for the same word.
+    mutating func keepWord() { toldAt = toldAt ?? cause }
 
     mutating func doubt(by waiter: WaiterID) {
         needsLook = true

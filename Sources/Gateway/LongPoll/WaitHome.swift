@@ -13,79 +13,22 @@
 //   than this run of full batches has found, less one. So n messages cost at most 2n + 1 looks however they
 //   arrive: those that come back empty at a run's end, and the one that a late invalidation adds, are no more
 //   than the run has found.
+// - Whoever is there first has the message, which may always be the same of several gateways. One that was late for
+//   `lossesAllowed` words in a row asks for a turn: those that have had something since it had look for the next word
+//   `turn` later. So the first waiter of each of r gateways has a message after at most r * lossesAllowed words, where
+//   its way to Redis is no more than `turn` longer than theirs, and the next in its line after as many again.
 // - A queue goes with its last waiter. What Redis then still tracks costs one stray invalidation.
 
 struct WaitHome {
     typealias Instant = Duration
 
-    enum Event: Sendable {
-        /// `claims`: the waiter also wants what others have left idle for so long (`claim_min_idle_ms`);
-        /// `takesUnowned`: and what nobody holds.
-        case join(WaiterID, WaitKey, claims: Duration?, takesUnowned: Bool = true)
-        /// Answered, out of time, or gone; also in the middle of a look.
-        case leave(WaiterID)
-        case looked(WaiterID, Look)
-        /// The answer to `.track`: Redis tracks the stream's key, or could not be told to.
-        case tracked(StreamName, TrackID, Bool)
-        /// The key was changed by somebody; nil: any key may have been.
-        case invalidated(StreamName?)
-        /// Something happened to the group that Redis' tracking does not tell.
-        case nudged(WaitKey)
-        case timer(WaitKey)
-        /// Ten times a second: catches what others did unheard.
-        case slowTick
-    }
-
-    /// What a look came to.
-    struct Look: Sendable, Equatable {
-        enum Result: Sendable, Equatable {
-            /// Messages were found, and the waiter has left with them. `full`: as many as it asked for, so
-            /// there may be more.
-            /// `stays`: it has not left, but waits for more: the feed of live tails, which reads to the end.
-            case found(full: Bool, stays: Bool = false)
-            case nothing
-            /// Redis could not be asked.
-            case failed
-            case ended(WaitEnd)
-        }
-        var result: Result
-        /// When the group's next unowned message falls due, if there is one.
-        var unownedDue: Instant?
-        /// When to look again for idle messages; nil unless the waiter claims.
-        var claimDue: Instant?
-    }
-
-    /// Tells the answers to `.track` apart: one for a queue that has gone since must not count for its successor.
-    typealias TrackID = Int
-
-    enum Action: Equatable {
-        case track(StreamName, TrackID)
-        case look(WaiterID)
-        case end(WaiterID, WaitEnd)
-        /// Send `.timer` at this time, at most `longestSleep` away. A later one for the same key replaces nothing:
-        /// each is answered, also when the queue has gone meanwhile.
-        case wake(WaitKey, at: Instant)
-    }
-
-    struct Settings: Sendable {
-        /// False where Redis refuses tracking: then every group is polled.
-        var isTracking = true
-        var pollInterval = Duration.milliseconds(100)
-        /// Looks a second of the slow walk, on this loop.
-        var slowLooksPerSecond = 500
-        /// How soon a failed look or track is tried again.
-        var retryDelay = Duration.milliseconds(100)
-        /// How often the readers of a group look for idle messages, all together.
-        var claimInterval = Duration.milliseconds(200)
-        /// Empty batches of looks in a row after which a group is throttled, and to what.
-        var emptyLooksAllowed = 3
-        var emptyLookInterval = Duration.milliseconds(5)
-        /// Timers are not taken back: a message that is due in hours must not leave one behind with every waiter.
-        var longestSleep = Duration.seconds(10)
-    }
-
     var settings: Settings
     private(set) var looksStarted = 0  // For tests and metrics.
+    /// Queues that were looked after, and waiters that were taken from one: what an event costs. For tests.
+    private(set) var steps = 0
+    /// Of each look among the last actions, in their order: since when it is known that there is something to look for;
+    /// nil where nobody said so. A run that goes on keeps its word unless a newer one has come.
+    private(set) var toldAt: [Instant?] = []
     private var streams: [StreamName: Stream] = [:]
     private var keys: [WaiterID: WaitKey] = [:]
     private var lastTrack: TrackID = 0
@@ -121,6 +64,7 @@ struct WaitHome {
     mutating func handle(_ event: Event, now: Instant) -> [Action] {
         self.now = now
         actions.removeAll(keepingCapacity: true)
+        toldAt.removeAll(keepingCapacity: true)
         switch event {
         case .join(let waiter, let key, let claims, let takes): join(waiter, key, claims: claims, takesUnowned: takes)
         case .leave(let waiter): leave(waiter)
@@ -128,7 +72,8 @@ struct WaitHome {
         case .tracked(let stream, let id, let succeeded): tracked(stream, id, succeeded)
         case .invalidated(let stream?): invalidated(stream)
         case .invalidated(nil): for stream in streams.keys { invalidated(stream) }
-        case .nudged(let key): change(key) { $0.doubt() }
+        case .nudged(let key): change(key) { $0.doubt(toldAt: now) }
+        case .asked(let key, let hunger): change(key) { if hunger > now - $0.hungrySince { $0.yieldsUntil = now + .seconds(1) } }
         case .timer(let key): timer(key)
         case .slowTick: slowTick()
         }
@@ -139,11 +84,11 @@ struct WaitHome {
 
     private mutating func join(_ waiter: WaiterID, _ key: WaitKey, claims: Duration?, takesUnowned: Bool) {
         keys[waiter] = key
-        streams[key.stream, default: Stream()].queues[key.group, default: Queue()].waiters.append(waiter)
+        streams[key.stream, default: Stream()].queues[key.group, default: Queue(hungrySince: now)].waiters.append(waiter)
         let firstClaim = now + settings.claimInterval  // Its own look, a moment ago, found nothing.
         change(key) { queue in
             queue.doubt(by: waiter)
-            if !takesUnowned { queue.modest.insert(waiter) }
+            if takesUnowned { queue.takers.append(waiter) }
             if let claims { queue.addClaimant(waiter, claims, firstClaim) }
         }
     }
@@ -154,6 +99,7 @@ struct WaitHome {
             queue.remove(waiter)
             // It was told to look, and nobody knows whether it did.
             if queue.looking.remove(waiter) != nil && key.group != nil {
+                queue.keepWord()
                 queue.doubt()
                 queue.batchCameFull = false
             }
@@ -166,6 +112,8 @@ struct WaitHome {
         if case .ended(let reason) = look.result { return end(key, reason, except: waiter) }
         if case .found(_, stays: false) = look.result { keys[waiter] = nil }
         let (retry, claimInterval) = (now + settings.retryDelay, settings.claimInterval)
+        let (now, allowed) = (now, settings.lossesAllowed)
+        var hunger: Duration?
         change(key) { queue in
             queue.looking.remove(waiter)
             queue.unownedDue = look.unownedDue ?? queue.unownedDue
@@ -176,18 +124,21 @@ struct WaitHome {
             case .found(let full, let stays):
                 if !stays { queue.remove(waiter) }
                 queue.found += 1
+                queue.losses = 0
+                queue.hungrySince = now
                 queue.emptyLooks = 0
                 queue.batchCameEmpty = false
                 if !full { queue.batchCameFull = false }
             case .nothing:
                 queue.batchCameFull = false
-                if !queue.isClaiming, queue.modest.contains(waiter), queue.firstTaker != nil {
+                if !queue.isClaiming, !queue.takers.contains(waiter), !queue.takers.isEmpty {
                     queue.needsTaker = true
                     queue.doubt()
                 }
             case .failed:
                 queue.batchCameEmpty = false
                 queue.batchCameFull = false
+                queue.keepWord()
                 queue.doubt(by: waiter)
                 queue.notBefore = retry
                 queue.claimDue = queue.claimDue.map { max($0, retry) }
@@ -196,6 +147,9 @@ struct WaitHome {
             }
             guard queue.looking.isEmpty else { return }
             if queue.batchCameEmpty { queue.emptyLooks += 1 }
+            if queue.batchCameEmpty, queue.found == 0, queue.cause != nil, key.group != nil, queue.loses(allowed: allowed) {
+                hunger = now - queue.hungrySince
+            }
             if queue.batchCameFull && key.group != nil {
                 queue.doubt()  // More may be there.
                 queue.needsClaim = queue.isClaiming
@@ -205,6 +159,7 @@ struct WaitHome {
                 queue.endRun()
             }
         }
+        if let hunger { actions.append(.ask(key, hunger: hunger)) }
     }
 
     private mutating func end(_ key: WaitKey, _ reason: WaitEnd, except teller: WaiterID) {
@@ -247,7 +202,8 @@ struct WaitHome {
         } else {
             streams[stream]!.tracking = .off
         }
-        changeAll(stream) { $0.doubt() }
+        let (now, turn) = (now, settings.turn)
+        changeAll(stream) { $0.doubt(toldAt: now, yielding: turn) }
     }
 
     private mutating func timer(_ key: WaitKey) {
@@ -296,6 +252,7 @@ struct WaitHome {
     /// Starts what the queue of `key` needs next, if it can be started now.
     private mutating func advance(_ key: WaitKey, evenUntracked: Bool = false) {
         guard var queue = streams[key.stream]?.queues[key.group] else { return }
+        steps += 1
         guard !queue.waiters.isEmpty else {
             streams[key.stream]!.queues[key.group] = nil
             if streams[key.stream]!.queues.isEmpty { streams[key.stream] = nil }
@@ -324,7 +281,7 @@ struct WaitHome {
     /// False when those who had to look for themselves have gone.
     private mutating func startLooks(_ queue: inout Queue, _ key: WaitKey, stillDoubted: Bool) -> Bool {
         let batch: [WaiterID]
-        if queue.needsTaker, let taker = queue.firstTaker {
+        if queue.needsTaker, let taker = queue.takers.first {
             batch = [taker]
         } else if key.group != nil {
             batch = queue.waiters.prefix(queue.width)
@@ -336,11 +293,13 @@ struct WaitHome {
         queue.needsTaker = false
         queue.calm()
         if stillDoubted { queue.doubt() }
-        if !batch.isEmpty { look(&queue, batch) }
+        queue.cause = queue.toldAt ?? queue.cause
+        queue.toldAt = nil
+        if !batch.isEmpty { look(&queue, batch, toldAt: queue.cause) }
         return !batch.isEmpty
     }
 
-    private mutating func look(_ queue: inout Queue, _ batch: [WaiterID]) {
+    private mutating func look(_ queue: inout Queue, _ batch: [WaiterID], toldAt word: Instant? = nil) {
         queue.isClaiming = queue.claimants.first.map(batch.contains) ?? false
         if queue.isClaiming {
             queue.needsClaim = false
@@ -352,7 +311,9 @@ struct WaitHome {
         queue.lastLook = now
         queue.looking = Set(batch)
         looksStarted += batch.count
+        steps += batch.count
         actions += batch.map { .look($0) }
+        toldAt += batch.map { _ in word }
     }
 
     /// Asks Redis to track the key if it does not; true when it does.

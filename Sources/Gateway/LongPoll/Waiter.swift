@@ -29,18 +29,20 @@ final class Waiter {
     var owner: (any WaiterOwner)?
     /// False: what nobody holds is not for this one, and its look tells nothing of that.
     var takesUnowned = true
-    /// One of many of its call, which has a place among the waiters of the process.
-    let isPart: Bool
+    /// Among the waiters of the process; nil: it is one of many of its call, which has one.
+    let place: WaiterCount.Place?
+    /// Of its last look: since when it is known that there is something to look for. See `WaitHome.toldAt`.
+    var toldAt: WaitHome.Instant?
     /// It has queued up, or will when those before it have.
     var isEntered = false
     private var pending: Signal?
     private var continuation: UnsafeContinuation<Signal, Never>?
     var timer: TimerID?
 
-    init(id: WaiterID, key: WaitKey, isPart: Bool = false) {
+    init(id: WaiterID, key: WaitKey, place: WaiterCount.Place?) {
         self.id = id
         self.key = key
-        self.isPart = isPart
+        self.place = place
     }
 
     func deliver(_ signal: Signal) {

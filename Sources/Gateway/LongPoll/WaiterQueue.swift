@@ -1,51 +1,67 @@
 // Waiters in the order they came: first in, first out, and anybody may leave from the middle.
 //
-// Every operation is O(1), amortised: one who leaves from the middle leaves a hole, holes at the front are
-// skipped for good, and the queue is compacted when more than half of it is holes.
+// A list of linked places in one array, and an index of who has which. Every operation is O(1), however many wait and
+// whoever has left; the first n are found in n steps.
 
 struct WaiterQueue {
-    private var places: [WaiterID?] = []
-    private var front = 0                     // Everything before it is a hole.
-    private var offset = 0                    // The place number of `places[0]`.
-    private var index: [WaiterID: Int] = [:]  // Place numbers, which never change.
+    private struct Place {
+        var waiter: WaiterID
+        var before: Int32
+        /// Of a place that nobody has: the next such one.
+        var after: Int32
+    }
+
+    private static let none: Int32 = -1
+
+    private var places: [Place] = []
+    private var index: [WaiterID: Int32] = [:]
+    private var front = WaiterQueue.none
+    private var back = WaiterQueue.none
+    private var vacant = WaiterQueue.none
 
     var count: Int { index.count }
     var isEmpty: Bool { index.isEmpty }
-    var first: WaiterID? { prefix(1).first }
+    var first: WaiterID? { front < 0 ? nil : places[Int(front)].waiter }
 
     func contains(_ waiter: WaiterID) -> Bool { index[waiter] != nil }
 
     mutating func append(_ waiter: WaiterID) {
-        index[waiter] = offset + places.count
-        places.append(waiter)
+        let place = Place(waiter: waiter, before: back, after: WaiterQueue.none)
+        let number: Int32
+        if vacant < 0 {
+            number = Int32(places.count)
+            places.append(place)
+        } else {
+            number = vacant
+            vacant = places[Int(number)].after
+            places[Int(number)] = place
+        }
+        index[waiter] = number
+        if back < 0 { front = number } else { places[Int(back)].after = number }
+        back = number
     }
 
     /// False when it was not there.
     @discardableResult
     mutating func remove(_ waiter: WaiterID) -> Bool {
-        guard let place = index.removeValue(forKey: waiter) else { return false }
-        places[place - offset] = nil
-        while front < places.count && places[front] == nil { front += 1 }
-        if places.count > 32 && index.count * 2 < places.count - front || front > places.count / 2 { compact() }
+        guard let number = index.removeValue(forKey: waiter) else { return false }
+        let place = places[Int(number)]
+        if place.before < 0 { front = place.after } else { places[Int(place.before)].after = place.after }
+        if place.after < 0 { back = place.before } else { places[Int(place.after)].before = place.before }
+        places[Int(number)].after = vacant
+        vacant = number
+        if index.isEmpty, places.count > 32 { self = WaiterQueue() }  // A crowd has gone: so does its room.
         return true
     }
 
     /// The first `count` waiters, or all when there are fewer.
     func prefix(_ count: Int) -> [WaiterID] {
         var found: [WaiterID] = []
-        var place = front
-        while found.count < count && place < places.count {
-            if let waiter = places[place] { found.append(waiter) }
-            place += 1
+        var next = front
+        while next >= 0, found.count < count {
+            found.append(places[Int(next)].waiter)
+            next = places[Int(next)].after
         }
         return found
-    }
-
-    private mutating func compact() {
-        let left = places[front...].compactMap { $0 }
-        offset += places.count
-        places = left
-        front = 0
-        for (place, waiter) in left.enumerated() { index[waiter] = offset + place }
     }
 }

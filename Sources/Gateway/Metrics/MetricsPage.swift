@@ -23,13 +23,11 @@ struct LoopSnapshot: Sendable {
 
 struct MetricsPage {
     private let snapshots: [LoopSnapshot]
-    private let waiterLimit: Int
-    private let parked: Int
+    private let waiters: WaiterCount
 
-    init(_ snapshots: [LoopSnapshot], waiterLimit: Int, parked: Int) {
+    init(_ snapshots: [LoopSnapshot], _ waiters: WaiterCount) {
         self.snapshots = snapshots
-        self.waiterLimit = waiterLimit
-        self.parked = parked
+        self.waiters = waiters
     }
 
     func write(to page: ByteBuffer) {
@@ -45,12 +43,9 @@ struct MetricsPage {
         one("sluice_http_sent_bytes_total", "counter", "Bytes written to clients.", sum(\.bytesOut), to: page)
         one("sluice_http_lost_replies_total", "counter", "Replies whose client had gone.", sum(\.lostReplies), to: page)
         one("sluice_replies_streamed_total", "counter", "Replies too long to be kept as a whole, sent as they were read.", sum(\.values.streamed), to: page)
-        one("sluice_waiters", "gauge", "Requests parked now.", parked, to: page)
-        one("sluice_waiters_limit", "gauge", "Requests that may be parked (max_waiters).", waiterLimit, to: page)
-        one("sluice_waiters_parked_total", "counter", "Requests that were parked.", sum(\.waiters.parked), to: page)
-        one("sluice_waiters_refused_total", "counter", "Requests refused with TOO_MANY_WAITERS.", sum(\.waiters.refused), to: page)
-        one("sluice_waiters_departed_total", "counter", "Parked requests whose client has left.", sum(\.waiters.departed), to: page)
+        writeWaiters(to: page)
         one("sluice_looks_total", "counter", "Reads of Redis on behalf of parked requests.", sum(\.waiters.looks), to: page)
+        one("sluice_turns_asked_total", "counter", "Times that a group's messages always went to other gateways, and these were asked for a turn.", sum(\.waiters.asked), to: page)
         one("sluice_handed_back_total", "counter", "Messages that became unowned because their client had gone.", sum(\.waiters.handedBack), to: page)
         one("sluice_tails", "gauge", "Live tails now; each is one of the waiters.", sum(\.tails.open), to: page)
         one("sluice_tails_opened_total", "counter", "Live tails that were begun.", sum(\.tails.opened), to: page)
@@ -78,6 +73,28 @@ struct MetricsPage {
         page.append(UInt8(ascii: " "))
         page.append(decimal: value)
         page.append(UInt8(ascii: "\n"))
+    }
+
+    private func writeWaiters(to page: ByteBuffer) {
+        one("sluice_waiters", "gauge", "Requests parked now.", waiters.current, to: page)
+        one("sluice_waiters_limit", "gauge", "Requests that may be parked (max_waiters).", waiters.limit, to: page)
+        if let most = waiters.mostOfStream {
+            one("sluice_waiters_of_stream_max", "gauge", "Requests parked now at the stream that has most (max_stream_waiters).", most, to: page)
+        }
+        if let most = waiters.mostOfClient {
+            one("sluice_waiters_of_client_max", "gauge", "Requests parked now of the client address that has most (max_client_waiters).", most, to: page)
+        }
+        one("sluice_waiters_parked_total", "counter", "Requests that were parked.", sum(\.waiters.parked), to: page)
+        page.head("sluice_waiters_refused_total", "counter", "Requests refused with TOO_MANY_WAITERS, by the bound.")
+        for bound in WaiterCount.Bound.allCases {
+            page.append("sluice_waiters_refused_total{bound=\"\(bound.name)\"} \(sum { $0.waiters.refused[bound.rawValue] })\n")
+        }
+        one("sluice_waiters_departed_total", "counter", "Parked requests whose client has left.", sum(\.waiters.departed), to: page)
+        one("sluice_wakeups_total", "counter", "Parked requests that were answered with messages.", sum(\.waiters.wakeUps), to: page)
+        var delays = DurationHistogram(DurationHistogram.wakeUps)
+        for snapshot in snapshots { delays.add(snapshot.waiters.wakeUpDelays) }
+        page.head("sluice_wakeup_delay_seconds", "histogram", "From Redis' word of a change, or a nudge, to the reply of the parked request that it woke.")
+        delays.write("sluice_wakeup_delay_seconds", "", to: page)
     }
 
     private func writeRequests(_ values: MetricValues, to page: ByteBuffer) {

@@ -61,6 +61,11 @@ final class EventBatch: Sendable {
         withExtendedLifetime(buffer) {}
     }
 
+    /// A consumer's messages, which nobody else gets.
+    convenience init(_ payload: UnsafeRawBufferPointer, _ ids: [StreamID]) {
+        self.init(payload, ids.map { Event(id: $0, end: payload.count) }, after: .zero, last: .zero)
+    }
+
     /// Tells that the stream's last ID is below `position`, and that it is told from its beginning.
     static func reset(from position: StreamID, last: StreamID) -> EventBatch {
         let buffer = ByteBuffer(capacity: 256)
@@ -103,8 +108,9 @@ struct EventWriter {
 
     /// The entry at the cursor, which passes it.
     mutating func write(_ entries: inout RedisCursor) {
-        guard let id = entries.peekID() else { return entries.skip() }
-        buffer.beginEvent(id)
+        var peek = entries
+        guard let id = entries.peekID(), peek.enterArray() != nil, let text = peek.takeBytes() else { return entries.skip() }
+        buffer.beginEvent(text)
         messages.write(&entries)
         buffer.append(literal: "\n\n")
         events.append(EventBatch.Event(id: id, end: buffer.count))
@@ -117,11 +123,9 @@ struct EventWriter {
 
 extension ByteBuffer {
     /// Up to the event's data, which is one line: our JSON has no line ends.
-    func beginEvent(_ id: StreamID) {
+    func beginEvent(_ id: UnsafeRawBufferPointer) {
         append(literal: "id: ")
-        append(decimal: id.milliseconds)
-        append(UInt8(ascii: "-"))
-        append(decimal: id.sequence)
+        append(id)
         append(literal: "\ndata: ")
     }
 }

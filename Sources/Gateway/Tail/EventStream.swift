@@ -22,12 +22,12 @@ class EventStream: OpenReply {
     private final var taken = 0
     /// Bytes that it has not taken.
     final private(set) var backlog = 0
-    private final var hasPlace: Bool
+    private final var place: WaiterCount.Place?
 
-    /// `hasPlace`: one was taken for it among the waiters.
-    init(_ api: API, hasPlace: Bool) {
+    /// `place`: what was taken for it among the waiters.
+    init(_ api: API, _ place: WaiterCount.Place?) {
         self.api = api
-        self.hasPlace = hasPlace
+        self.place = place
     }
 
     final var response: Response {
@@ -40,10 +40,15 @@ class EventStream: OpenReply {
     final var isOver: Bool { state == .over }
     final var isQueueing: Bool { queue.count > 1 }
 
+    /// Asks the kernel.
+    final func isClientGone() -> Bool { client?.isClientGone() ?? true }
+
     // MARK: For the subclasses
 
     /// Where a reader is who has got all that was sent.
     var position: StreamID { preconditionFailure("Every stream of events knows its position.") }
+    /// The first thing sent. The position: who is cut off before the first message goes on from here.
+    var greeting: String { "id: \(position)\n\n" }
     /// The client is there.
     func opened() { preconditionFailure("Every stream of events knows its beginning.") }
     /// The client has taken all that was sent.
@@ -86,8 +91,7 @@ class EventStream: OpenReply {
         self.client = client
         state = .open
         api.tails.entered(self)
-        // The position at once: who is cut off before the first message goes on from here.
-        send(EventBatch("id: \(position)\n\n", at: position))
+        send(EventBatch(greeting, at: position))
         guard state == .open else { return }
         if api.isDraining { endForShutdown() } else { opened() }
     }
@@ -158,7 +162,7 @@ class EventStream: OpenReply {
         state = .over
         client = nil
         api.tails.left(self)
-        if hasPlace { api.longPoll.givePlace() }
-        hasPlace = false
+        if let place { api.longPoll.givePlace(place) }
+        place = nil
     }
 }

@@ -41,11 +41,11 @@ final class Tail: EventStream, ReplyTaker {
     private var first: RedisReply?
 
     /// `first`: what `Tail.read` found there; nil: its reader wants only what is new.
-    init(_ api: API, _ key: FeedKey, after: StreamID, first: RedisReply?, hasPlace: Bool) {
+    init(_ api: API, _ key: FeedKey, after: StreamID, first: RedisReply?, _ place: WaiterCount.Place?) {
         self.key = key
         self.after = after
         self.first = first
-        super.init(api, hasPlace: hasPlace)
+        super.init(api, place)
     }
 
     /// What one reads who stands at `after`.

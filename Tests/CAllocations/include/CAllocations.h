@@ -3,3 +3,6 @@
 
 // Blocks that this thread has asked malloc for since it began; -1 where that can't be counted.
 long sluice_allocations(void);
+
+// The bytes of these; -1 likewise.
+long sluice_allocated_bytes(void);

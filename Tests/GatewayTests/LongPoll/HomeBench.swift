@@ -57,7 +57,7 @@ final class HomeBench {
             switch action {
             case .track(let stream, let id): open += send(.tracked(stream, id, true))
             case .look(let waiter): open += answer(waiter.number, look(waiter.number))
-            case .end: break
+            case .end, .ask: break
             case .wake(let key, let instant):
                 guard instant <= end else { break }
                 now = max(now, instant)
@@ -80,5 +80,6 @@ extension [WaitHome.Action] {
         compactMap { if case .track(let stream, let id) = $0 { (stream, id) } else { nil } }
     }
     var wakes: [Duration] { compactMap { if case .wake(_, let instant) = $0 { instant } else { nil } } }
+    var asks: [Duration] { compactMap { if case .ask(_, let hunger) = $0 { hunger } else { nil } } }
     var ends: [Int] { compactMap { if case .end(let waiter, _) = $0 { waiter.number } else { nil } } }
 }

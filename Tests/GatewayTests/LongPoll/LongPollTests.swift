@@ -11,7 +11,7 @@ struct LongPollTests {
         let longPoll = LongPoll(
             loop: loop, index: 0, loopCount: 1, count: WaiterCount(limit: 10), settings: WaitHome.Settings())
         var tracked = 0
-        longPoll.links = LongPoll.Links(post: { _, _ in }, track: { _, _ in tracked += 1 })
+        longPoll.links = LongPoll.Links(post: { _, _ in }, track: { _, _ in tracked += 1 }, ask: { _ in })
         let first = longPoll.beginLook(HomeBench.key)
         let other = longPoll.beginLook(HomeBench.key)
         let waiter = try longPoll.park(HomeBench.key, claims: nil, until: nil)

@@ -105,7 +105,7 @@ struct WaitHomeBurstTests {
                 case .track(let stream, let id): commands.append(.track(stream, id))
                 case .look(let waiter): commands.append(.look(waiter.number))
                 case .wake(_, let instant): wakes.append(instant)
-                case .end: break
+                case .end, .ask: break
                 }
             }
         }

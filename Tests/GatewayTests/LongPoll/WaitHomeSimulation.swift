@@ -99,6 +99,7 @@ final class WaitHomeSimulation {
         redis = SimulatedRedis(streams: shape.streams, groups: shape.groups, connections: loops)
         var settings = WaitHome.Settings()
         settings.isTracking = shape.isTracking
+        settings.lossesAllowed = 3  // Else it would hardly come to that.
         homes = (0..<loops).map { _ in WaitHome(settings: settings) }
         links = (0..<loops).map { _ in Link() }
         letters = Array(repeating: [], count: loops * loops)
@@ -163,6 +164,11 @@ final class WaitHomeSimulation {
                 let client = clients[Int(waiter.raw & 0xFFFF_FFFF)]
                 batches[client.place]?.removeAll { $0 === client }
                 performed.append((client.place, { self.post(from: home, to: client.loop) { self.end(client) } }))
+            case .ask(let key, let hunger):
+                let number = Self.number(key.stream.bytes)
+                performed.append((Place(home: home, stream: number, group: key.group.map { Self.number($0.bytes) }), {
+                    self.announce(number) { self.send($0, .asked(key, hunger: hunger)) }
+                }))
             case .wake(let key, let instant):
                 let place = Place(
                     home: home, stream: Self.number(key.stream.bytes), group: key.group.map { Self.number($0.bytes) })
@@ -211,11 +217,18 @@ final class WaitHomeSimulation {
     }
 
     func publish(_ stream: Int, _ group: Int) {
+        announce(stream) { [unowned self] loop in
+            guard sabotage != .forgetsNudges else { return }
+            causes += 1
+            send(loop, .nudged(Self.key(stream, group)))
+        }
+    }
+
+    /// Every loop hears it; it concerns the homes of the stream.
+    private func announce(_ stream: Int, _ hear: @escaping (_ home: Int) -> Void) {
         for loop in links.indices where links[loop].isUp {
             links[loop].pushes.append { [unowned self] in
-                guard loop == home(of: stream, in: loop / shape.loops), sabotage != .forgetsNudges else { return }
-                causes += 1
-                send(loop, .nudged(Self.key(stream, group)))
+                if loop == home(of: stream, in: loop / shape.loops) { hear(loop) }
             }
         }
     }

@@ -22,7 +22,7 @@ struct WaitHomeTimeTests {
                     open += bench.send(.invalidated(HomeBench.orders))
                     open += bench.answer(one.number, .nothing)
                 case .wake(_, let instant): (wakes, sent) = (wakes + [instant], sent + 1)
-                case .end: break
+                case .end, .ask: break
                 }
             }
             guard let next = wakes.min() else { break }

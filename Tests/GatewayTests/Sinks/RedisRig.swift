@@ -143,7 +143,8 @@ actor SinkGateway: RedisClientDelegate {
     func start() {
         longPoll.links = LongPoll.Links(
             post: { _, _ in },
-            track: { [unowned self] stream, id in loop.spawn { await self.track(stream, id) } })
+            track: { [unowned self] stream, id in loop.spawn { await self.track(stream, id) } },
+            ask: { _ in })
         redis.delegate = self
         redis.start()
     }

@@ -22,7 +22,7 @@ struct SinkOrderTests {
     /// Returns whether messages had to wait for one another.
     @discardableResult
     private func run(
-        seeds: Int = 8, messages: Int = 40, replicas: Int = 2, order: SinkDefinition.Order = .field("key"), _ mood: SinkOrderWorld.Mood,
+        seeds: Int = 4, messages: Int = 40, replicas: Int = 2, order: SinkDefinition.Order = .field("key"), _ mood: SinkOrderWorld.Mood,
         _ change: (inout SinkDefinition) -> Void = { _ in }
     ) -> Bool {
         let first = simulationSeed() ?? 1
@@ -31,10 +31,10 @@ struct SinkOrderTests {
             var world = SinkOrderWorld(SinkOrderTests.definition(order, change), messages: messages, keys: 4, replicas: replicas, seed: seed)
             world.mood = mood
             var steps = 0
-            while world.step(), steps < 40_000 {
+            while world.step(), steps < 20_000 {
                 steps += 1
                 // In the end the world is kind.
-                if steps == 15_000 { world.mood = .init(failures: 10) }
+                if steps == 8000 { world.mood = .init(failures: 10) }
             }
             hasBlocked = hasBlocked || world.mostBlocked > 0
             let verdict = world.verdict(messages: messages)
@@ -76,7 +76,7 @@ struct SinkOrderTests {
 
     @Test func `one slot and one message at a time is enough`() {
         for order in [SinkDefinition.Order.field("key"), .stream] {
-            run(seeds: 10, messages: 15, order: order, .init(kills: 10, drains: 10)) {
+            run(seeds: 4, messages: 15, order: order, .init(kills: 10, drains: 10)) {
                 $0.concurrency = 1
                 $0.maxHeld = 2
             }
