@@ -52,7 +52,7 @@ public enum GatewayMain {
             if let embedded { try supervise(embedded, on: servers[0].loop, log) }
             let signals = try Signals([SIGTERM, SIGINT], on: servers[0].loop, received: shutdown(servers, listener.descriptor, log))
             defer { withExtendedLifetime(signals) {} }
-            try start(servers, listener)
+            start(servers, listener)
             log.notice("Listening on http://\(listener.address)", metadata: ["redis": "\(endpoint)", "loops": "\(config.loops)"])
             try runLoops(servers.map(\.loop))
             return 0
@@ -75,18 +75,17 @@ public enum GatewayMain {
         return nil
     }
 
-    private static func start(_ servers: [GatewayServer], _ listener: borrowing ListeningSocket) throws(SystemError) {
+    /// All loops begin to accept together, when each has tried to reach Redis: whoever is told by one that it is ready may
+    /// come to another with the next connection.
+    private static func start(_ servers: [GatewayServer], _ listener: borrowing ListeningSocket) {
+        let trying = Countdown(servers.count) {
+            for server in servers { server.loop.execute { server.assumeIsolated { $0.accept() } } }
+        }
         for server in servers {
             server.loop.adoptCurrentThread()  // Nobody else runs yet; `runLoops` gives each its own thread.
-            do {
-                try server.assumeIsolated { server in
-                    server.meet(servers)
-                    try server.start(listener)
-                }
-            } catch let error as SystemError {
-                throw error
-            } catch {
-                preconditionFailure("Starting throws only system errors.")
+            server.assumeIsolated { server in
+                server.meet(servers)
+                server.start(listener) { trying.leave() }
             }
         }
     }

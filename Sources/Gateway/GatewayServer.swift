@@ -70,8 +70,9 @@ public actor GatewayServer {
     /// Before any loop runs: who the others are.
     func meet(_ peers: [GatewayServer]) { self.peers = peers }
 
-    /// Connects to Redis and begins to accept.
-    func start(_ listener: borrowing ListeningSocket) throws(SystemError) {
+    /// Connects to Redis. `hasTried` is called once, when that has succeeded or failed, within `redis_timeout_ms`:
+    /// then it is known whether calls are to be answered or refused, and `accept` may follow.
+    func start(_ listener: borrowing ListeningSocket, hasTried: @escaping () -> Void) {
         api.longPoll.links = LongPoll.Links(
             post: { [unowned self] target, message in assumeIsolated { $0.post(message, to: target) } },
             track: { [unowned self] stream, id in
@@ -89,12 +90,17 @@ public actor GatewayServer {
         api.pingEverywhere = { [unowned self] in await self.pingEverywhere() }
         http.responder = responder
         http.startTask = { [unowned self] in assumeIsolated { $0.carryOn() } }
-        redis.delegate = watcher
-        redis.start()
-        acceptor = try Acceptor(
+        acceptor = Acceptor(
             loop: loop, socket: listener,
             accepted: { [unowned self] descriptor in assumeIsolated { $0.take(descriptor) } },
             failed: { [log = shared.log] error in log.warning("Can't accept a connection: \(error)") })
+        watcher.hasTried = hasTried
+        redis.delegate = watcher
+        redis.start()
+    }
+
+    func accept() {
+        if !api.isDraining { acceptor?.start() }
     }
 
     // MARK: Connections
@@ -235,6 +241,8 @@ private final class RedisWatcher: RedisClientDelegate {
     private let api: API
     private let log: Logger
     private var isOutage = false
+    /// Until it has been called.
+    var hasTried: (() -> Void)?
 
     init(api: API, log: Logger) {
         self.api = api
@@ -257,10 +265,17 @@ private final class RedisWatcher: RedisClientDelegate {
         isOutage = false
         api.sinks.connected(hearsNudges: features.nudges)
         api.recovery.connected(hearsNudges: features.nudges)
+        hasTriedOnce()
+    }
+
+    func hasTriedOnce() {
+        hasTried?()
+        hasTried = nil
     }
 
     /// Also called for every failed attempt to connect: one line an outage is enough.
     func redisDisconnected(_ client: RedisClient, reason: RedisError.Reason) {
+        hasTriedOnce()
         guard !isOutage else { return }
         isOutage = true
         log.warning("Redis is gone: \(reason)")

@@ -52,12 +52,16 @@ public final class Acceptor: Pollable {
     public init(
         loop: EventLoop, socket: borrowing ListeningSocket,
         accepted: @escaping (Int32) -> Void, failed: @escaping (SystemError) -> Void
-    ) throws(SystemError) {
+    ) {
         self.loop = loop
         self.descriptor = socket.descriptor
         self.accepted = accepted
         self.failed = failed
-        try start()
+    }
+
+    /// Takes connections from now on; until then the kernel keeps them.
+    public func start() {
+        do throws(SystemError) { try register() } catch { takeBreath(error) }
     }
 
     public func stop() {
@@ -65,7 +69,7 @@ public final class Acceptor: Pollable {
         registration = nil
     }
 
-    private func start() throws(SystemError) {
+    private func register() throws(SystemError) {
         registration = try loop.register(descriptor, [.readable, .exclusive], self)
     }
 
@@ -90,7 +94,7 @@ public final class Acceptor: Pollable {
         loop.schedule(at: loop.now + Acceptor.pause) { [weak self] in
             // Registering can fail for the same want: then the next pause tries again.
             guard let self, registration == nil else { return }
-            do throws(SystemError) { try start() } catch { takeBreath(error) }
+            start()
         }
     }
 }

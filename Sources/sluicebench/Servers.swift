@@ -78,28 +78,7 @@ final class Bench {
     func sluice(_ options: CommonOptions, redis: Server, more: [String] = []) throws -> Server {
         guard access(options.sluice, X_OK) == 0 else { throw BenchError.missing(options.sluice) }
         let port = try freePort()
-        let server = try Server("sluice", options.sluice, Bench.arguments(options, port: port, redis: redis) + more, port: port, in: self)
-        try waitUntilReady(server)
-        return server
-    }
-
-    /// It listens before its loops have reached Redis.
-    private func waitUntilReady(_ server: Server) throws {
-        let loop = try EventLoop()
-        for _ in 0..<1000 {
-            var status: Int?
-            let client = try LoadClient(loop, server.address, connections: 1) { _, answer, output in
-                status = answer?.status
-                output.append(literal: "GET /readyz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
-                return status == nil
-            }
-            defer { client.close() }
-            client.begin()
-            _ = loop.run { status != nil }
-            if status == 200 { return }
-            _ = loop.run(atMost: .milliseconds(2)) { false }
-        }
-        throw BenchError.missing("a Redis that answers the gateway")
+        return try Server("sluice", options.sluice, Bench.arguments(options, port: port, redis: redis) + more, port: port, in: self)
     }
 
     static func arguments(_ options: CommonOptions, port: UInt16, redis: Server) -> [String] {

@@ -27,6 +27,16 @@ import Testing
         withExtendedLifetime(redis) {}
     }
 
+    @Test func `who comes while the gateway starts is answered when Redis is reached, whatever loop takes him`() throws {
+        let redis = try RedisServerProcess()
+        redis.freeze()
+        let gateway = try GatewayProcess(["--redis", "unix://\(redis.directory)/redis.sock", "--loops", "2"])
+        let clients = try (0..<8).map { _ in try ClientSocket(port: gateway.port) }
+        for client in clients { try client.request("GET", "/v1/streams/orders") }
+        redis.thaw()
+        for client in clients { #expect(try client.reply().status == 404) }
+    }
+
     // MARK: Refusals
 
     @Test func `an open address without credentials is refused`() throws {

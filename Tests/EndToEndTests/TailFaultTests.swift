@@ -132,42 +132,17 @@ import Testing
     }
 
     @Test func `each event passes nginx at once, with its default buffering`() throws {
-        let nginx = "/usr/sbin/nginx"  // Where Debian puts it.
-        guard access(nginx, X_OK) == 0 else { return }
-        let rig = try Rig(["--allowed-hosts", "tails"])
-        let directory = try TemporaryDirectory()
-        let socket = "\(directory.path)/nginx.sock"
-        let configuration = """
-            daemon off; master_process off; pid \(directory.path)/pid; error_log \(directory.path)/error.log;
-            events {}
-            http {
-              access_log off; client_body_temp_path \(directory.path)/a; proxy_temp_path \(directory.path)/b;
-              fastcgi_temp_path \(directory.path)/c; uwsgi_temp_path \(directory.path)/d; scgi_temp_path \(directory.path)/e;
-              server {
-                listen unix:\(socket);
-                location / { proxy_pass http://127.0.0.1:\(rig.port); proxy_set_header Host tails; }
-              }
-            }
-            """
-        try configuration.write(toFile: "\(directory.path)/nginx.conf", atomically: true, encoding: .utf8)
-        let proxy = try ProcessDescriptor.spawn(nginx, ["-p", directory.path, "-c", "\(directory.path)/nginx.conf"], output: "\(directory.path)/output")
-        defer {
-            proxy.send(SIGKILL)
-            _ = proxy.waitForEnd(atMost: .seconds(10))
-            _ = proxy.reap()
-        }
-        // Refused: not yet.
-        try waitUntil("nginx listens") { (try? ClientSocket(unixPath: socket)) != nil }
+        let rig = try Rig()
+        let nginx = try Nginx([rig.port])
         let stream = rig.newStream("nginx")
-        let client = try ClientSocket(unixPath: socket)
-        try client.send("GET \(rig.tailPath(stream)) HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n")
-        try client.expect("\nid: 0-0\n")
+        let client = try EventReader(port: nginx.port, rig.tailPath(stream))
+        try client.socket.expect("\nid: 0-0\n")
         for number in 1...3 {
             let id = try rig.add(number, to: stream)
-            try client.expect("id: \(id)\n")
+            try client.socket.expect("id: \(id)\n")
         }
         // Who leaves the proxy leaves us.
-        client.close()
+        client.socket.close()
         try waitUntil("it is gone") { try rig.metric("sluice_tails") == 0 }
     }
 

@@ -134,7 +134,8 @@ package final class RedisServerProcess {
         return descriptor
     }
 
-    private static func freePort() throws -> UInt16 {
+    /// A port of loopback that nobody listens on just now.
+    package static func freePort() throws -> UInt16 {
         guard let any = SocketAddress(literal: "127.0.0.1", port: 0) else { throw Failure.directory }
         return try ListeningSocket(binding: any).address.port
     }

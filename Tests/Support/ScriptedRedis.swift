@@ -36,8 +36,9 @@ package final class ScriptedRedis {
         guard let any = SocketAddress(literal: "127.0.0.1", port: 0) else { preconditionFailure("It is an address.") }
         socket = try ListeningSocket(binding: any)
         endpoint = RedisEndpoint(place: .tcp(host: "127.0.0.1", port: socket.address.port))
-        acceptor = try Acceptor(
+        acceptor = Acceptor(
             loop: loop, socket: socket, accepted: { [unowned self] in accept($0) }, failed: { _ in })
+        acceptor?.start()
     }
 
     deinit {

@@ -38,8 +38,9 @@ final class ScriptedReceiver {
         guard let any = SocketAddress(literal: "127.0.0.1", port: 0) else { throw SystemError("bind", errno: EINVAL) }
         socket = try ListeningSocket(binding: any)
         port = socket.address.port
-        acceptor = try Acceptor(
+        acceptor = Acceptor(
             loop: loop, socket: socket, accepted: { [unowned self] in take($0) }, failed: { _ in })
+        acceptor?.start()
     }
 
     func stop() {

@@ -1,7 +1,6 @@
 // What one attempt came to, in the terms of SINKS.md §2.
 
 import Net
-import Redis
 import Webhook
 
 enum SinkOutcome: Sendable, Equatable {

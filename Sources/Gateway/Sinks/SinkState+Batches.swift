@@ -30,15 +30,43 @@ extension SinkState {
     /// Messages that a slot is good for. A probe is one.
     var batchSize: Int { pace.isOpen ? 1 : definition.batch.maxMessages }
 
-    /// It can be sent.
+    /// It can be sent, unless the breaker is open and has its probe.
     mutating func becomeReady(_ message: Held) {
+        guard !pace.isOpen || inFlight + readyCount == 0 else { return putBack(message) }
+        move(message, to: .ready)
         guard definition.isBatched else { return ready.append(message) }
         message.readyAt = moment.now
+        message.room = room(message)
         streams[message.key.stream].ready.append(message)
         readyInStreams += 1
+        readyRoom += message.room
     }
 
     var readyCount: Int { ready.count - readyFront + readyInStreams }
+
+    /// Of slots that are good for `batchSize` messages each.
+    var roomTaken: Int { beginning + ready.count - readyFront + readyRoom }
+
+    /// In a smaller request a message takes more of the slot: no more are begun than can be sent, or a crash would cost the
+    /// others an attempt that was never made.
+    func room(_ message: Held) -> Int {
+        let limit = batchLimit(message)
+        return (definition.batch.maxMessages + limit - 1) / limit
+    }
+
+    /// The breaker has opened: what is ready becomes retries that are due, so that they and new messages are probed by turns.
+    mutating func putReadyBack() {
+        let all = ready[readyFront...] + streams.flatMap { $0.ready[$0.readyFront...] }
+        (ready, readyFront, readyInStreams, readyRoom) = ([], 0, 0, 0)
+        for stream in streams.indices { (streams[stream].ready, streams[stream].readyFront, streams[stream].linger) = ([], 0, nil) }
+        for message in all where message.phase == .ready { putBack(message) }
+    }
+
+    private mutating func putBack(_ message: Held) {
+        message.deliveries = max(message.deliveries - 1, 0)
+        message.dueWall = moment.wall
+        enqueue(message, .schedule)
+    }
 
     /// Sends what may be sent, by turns of the streams.
     mutating func startBatches() {
@@ -66,6 +94,7 @@ extension SinkState {
 
     /// The next batch of `stream`; empty: there is nothing, or it waits for more to come.
     private mutating func takeBatch(_ stream: Int) -> [Held] {
+        if let linger = streams[stream].linger, linger.ready == streams[stream].ready.count, lingers(linger.until) { return [] }
         var batch: [Held] = []
         var (bytes, limit) = (0, 0)
         var isFull = false
@@ -84,19 +113,26 @@ extension SinkState {
             batch.append(message)
             (limit, bytes, place) = (own, bytes + weight, place + 1)
         }
-        // Where nothing more can be read now, there is nothing to wait for.
-        let mayGrow = reserved > 0 || credit > 0
-        if let first = batch.first, mayGrow, !isFull, batch.count < limit, first.readyAt + definition.batch.linger > moment.now {
-            lingerUntil = min(lingerUntil ?? .seconds(Int64.max / 4), first.readyAt + definition.batch.linger)
+        if let first = batch.first, !isFull, batch.count < limit, lingers(first.readyAt + definition.batch.linger) {
+            streams[stream].linger = (first.readyAt + definition.batch.linger, streams[stream].ready.count)
             return []
         }
         take(upTo: place, stream)
         return batch
     }
 
+    /// Whether a batch waits until then for more to come. Where nothing more can be read now, there is nothing to wait for.
+    private mutating func lingers(_ until: Instant) -> Bool {
+        guard until > moment.now, reserved > 0 || credit > 0 else { return false }
+        lingerUntil = min(lingerUntil ?? until, until)
+        return true
+    }
+
     private mutating func take(upTo place: Int, _ stream: Int) {
-        readyInStreams -= place - streams[stream].readyFront
-        streams[stream].readyFront = place
+        let front = streams[stream].readyFront
+        readyInStreams -= place - front
+        readyRoom -= streams[stream].ready[front..<place].reduce(0) { $0 + $1.room }
+        (streams[stream].readyFront, streams[stream].linger) = (place, nil)
         if place == streams[stream].ready.count || place > 1000 {
             streams[stream].ready.removeFirst(place)
             streams[stream].readyFront = 0

@@ -35,6 +35,7 @@ extension SinkState {
     }
 
     mutating func keepPace(_ message: Held, _ outcome: SinkOutcome) {
+        let wasOpen = pace.isOpen
         switch outcome {
         case .success, .dropped, .final: pace.taken()
         case .retry, .throttled(_, _, spends: true):
@@ -42,6 +43,7 @@ extension SinkState {
         case .throttled: pace.failed(message.number, isProbe: message.isProbe, counts: false, moment.now, &backoff)
         case .ours, .gone: break
         }
+        if pace.isOpen && !wasOpen { putReadyBack() }
     }
 
     private mutating func failed(_ message: Held, _ outcome: SinkOutcome, among count: Int) {

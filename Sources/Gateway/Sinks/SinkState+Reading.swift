@@ -24,7 +24,7 @@ extension SinkState {
 
     var freeSlots: Int {
         let free = min(pace.slots(moment.now) - inFlight, pace.tokens(moment.now) ?? .max)
-        return free * batchSize - beginning - readyCount - reserved
+        return free * batchSize - roomTaken - reserved
     }
 
     /// Messages in one read.

@@ -12,8 +12,8 @@ extension SinkState {
 
     /// Every change of a phase goes through here: a `begin` under way holds a slot.
     mutating func move(_ message: Held, to phase: Phase) {
-        if case .writing(.begin, _) = message.phase { beginning -= 1 }
-        if case .writing(.begin, _) = phase { beginning += 1 }
+        if case .writing(.begin, _) = message.phase { beginning -= message.room }
+        if case .writing(.begin, _) = phase { beginning += message.room }
         message.phase = phase
     }
 
@@ -77,7 +77,6 @@ extension SinkState {
         case (.begin, .done):
             guard leads(message.key.stream, at: moment.now) else { return forget(message) }
             guard !isStopped else { return release(message, due: nil, unspent: true) }
-            move(message, to: .ready)
             becomeReady(message)
         }
     }

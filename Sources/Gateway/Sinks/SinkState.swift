@@ -11,7 +11,7 @@
 //   Retries whose time has come go first.
 // - While the breaker is open, probes are retries and new messages by turns: messages that nobody could take don't keep it
 //   open. A probe that gets no answer of the receiver's own (or 502, 503, 504) spends no attempt: one that is away costs
-//   nobody a dead letter.
+//   nobody a dead letter. What was ready when it opened goes back among the retries, unspent: it would be probed first.
 // - Each kind of write has one batch a stream on its way; what comes meanwhile gathers for the next.
 
 import Net
@@ -152,6 +152,8 @@ struct SinkState {
         /// How many may share its next request, since a larger one has failed; and since when it is ready for that.
         var batchLimit = Int.max
         var readyAt = Instant.zero
+        /// What it takes of a slot that is good for `batchSize` messages, until it is sent.
+        var room = 1
         var dueWall: Duration?
         var reason: DeadLetterReason?
         var lastStatus: Int?
@@ -170,6 +172,8 @@ struct SinkState {
         /// Where messages go in batches, `SinkState.ready`'s part of this stream.
         var ready: [Held] = []
         var readyFront = 0
+        /// Its next batch waits for more until then, when so many are ready.
+        var linger: (until: Instant, ready: Int)?
         var queues = [[Held]](repeating: [], count: Write.allCases.count)
         var isWriting = [Bool](repeating: false, count: Write.allCases.count)
         /// Redis refused a write: none is tried before this.
@@ -188,11 +192,13 @@ struct SinkState {
     var inFlight = 0
     var ready: [Held] = []
     var readyFront = 0
-    /// In all streams' `ready`.
+    /// In all streams' `ready`, and the room that they take.
     var readyInStreams = 0
+    var readyRoom = 0
     var batchTurn = 0
     /// A batch waits for more until then.
     var lingerUntil: Instant?
+    /// The room of the messages whose `begin` is being written.
     var beginning = 0
     var waiting = DueHeap<Held>()
     var due: [Held] = []
@@ -339,6 +345,7 @@ struct SinkState {
         if attempts >= definition.retry.maxDeliveries, hasDeadLetter { return bury(message, .maxRetriesExceeded, attempts: attempts) }
         message.deliveries += 1
         message.dueWall = nil
+        message.room = room(message)
         isFreshTurn = true
         enqueue(message, .begin)
     }

@@ -48,17 +48,13 @@ final class EventBatch: Sendable {
     }
 
     /// What is no message: comments and the like. Whoever gets it stays where it is.
-    convenience init(_ text: String, at position: StreamID) {
-        var text = text
-        self.init(text: &text, at: position)
+    static func text(_ text: String, at position: StreamID) -> EventBatch {
+        of(text) { EventBatch($0, [], after: position, last: position) }
     }
 
-    private convenience init(text: inout String, at position: StreamID) {
-        let copy = Array(text.utf8)
-        let buffer = ByteBuffer(capacity: copy.count)
-        buffer.append(copy)
-        self.init(buffer.bytes, [], after: position, last: position)
-        withExtendedLifetime(buffer) {}
+    private static func of(_ text: String, _ make: (UnsafeRawBufferPointer) -> EventBatch) -> EventBatch {
+        var text = text
+        return text.withUTF8 { make(UnsafeRawBufferPointer($0)) }
     }
 
     /// A consumer's messages, which nobody else gets.
@@ -68,10 +64,9 @@ final class EventBatch: Sendable {
 
     /// Tells that the stream's last ID is below `position`, and that it is told from its beginning.
     static func reset(from position: StreamID, last: StreamID) -> EventBatch {
-        let buffer = ByteBuffer(capacity: 256)
-        buffer.append("event: reset\nid: 0-0\ndata: {\"after\":\"\(position)\",\"last_id\":\"\(last)\"}\n\n")
-        defer { withExtendedLifetime(buffer) {} }
-        return EventBatch(buffer.bytes, [], after: position, last: .zero, isReset: true)
+        of("event: reset\nid: 0-0\ndata: {\"after\":\"\(position)\",\"last_id\":\"\(last)\"}\n\n") {
+            EventBatch($0, [], after: position, last: .zero, isReset: true)
+        }
     }
 
     /// The events of messages above `position`, for one who has seen some of them. Nil: all of them.

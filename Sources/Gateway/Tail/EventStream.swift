@@ -67,7 +67,7 @@ class EventStream: OpenReply {
 
     /// A word that keeps the connection alive; whoever has something to take needs none.
     final func sendComment() {
-        if state == .open, queue.isEmpty { send(EventBatch(":\n\n", at: position)) }
+        if state == .open, queue.isEmpty { send(EventBatch.text(":\n\n", at: position)) }
     }
 
     /// Ends with last words, which say where to go on. `drops`: what the client has not begun to take is not for it any more.
@@ -78,7 +78,7 @@ class EventStream: OpenReply {
             queue.removeSubrange(1...)
         }
         let last = drops ? queue.last?.last ?? position : position
-        send(EventBatch(words(last), at: last))
+        send(EventBatch.text(words(last), at: last))
         guard state == .open else { return }
         state = .ending
         leave()
@@ -91,7 +91,7 @@ class EventStream: OpenReply {
         self.client = client
         state = .open
         api.tails.entered(self)
-        send(EventBatch(greeting, at: position))
+        send(EventBatch.text(greeting, at: position))
         guard state == .open else { return }
         if api.isDraining { endForShutdown() } else { opened() }
     }

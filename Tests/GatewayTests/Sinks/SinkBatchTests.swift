@@ -59,6 +59,9 @@ struct SinkBatchTests {
             handle(.batchesEnded([.init(stream: keys[0].stream, outcomes: keys.map { ($0, whole) }, isWhole: true)]))
         }
 
+        /// Those of the oldest request's messages.
+        var deliveries: Int { machine.held[open[0][0]]!.deliveries }
+
         mutating func wait() {
             now = max(now, wakeAt ?? now)
             wakeAt = nil
@@ -134,6 +137,55 @@ struct SinkBatchTests {
         bench.arrive(11...13, deliveries: 8)
         while !bench.open.isEmpty { bench.end { _ in .success(status: 200) } }
         #expect(bench.sizes == [1, 1, 1])
+    }
+
+    @Test func `no more retries are begun than requests have room for, when these are smaller`() {
+        var bench = Bench {
+            $0.concurrency = 1
+            $0.batch = .init(maxMessages: 8, maxBytes: 1 << 20, linger: .zero)
+        }
+        bench.arrive(1...8)
+        bench.end { _ in .retry(status: 500, error: "status 500") }
+        for size in [4, 2] {
+            while bench.open.isEmpty { bench.wait() }
+            #expect(bench.open[0].count == size)
+            // The others' counters still say what was done: a crash now would cost them nothing.
+            #expect(bench.machine.held.values.filter { $0.phase != .inFlight }.allSatisfy { $0.deliveries < bench.deliveries })
+            bench.end { _ in .retry(status: 500, error: "status 500") }
+            while !bench.open.isEmpty { bench.end { _ in .success(status: 200) } }
+        }
+    }
+
+    @Test func `what is ready when the breaker opens is not probed before what is new, and has spent nothing`() {
+        var bench = Bench {
+            $0.concurrency = 1
+            $0.batch = .init(maxMessages: 10, maxBytes: 1 << 20, linger: .zero)
+            $0.breakerFailures = 1
+        }
+        bench.arrive(1...200)
+        bench.end { _ in .retry(status: nil, error: "connection refused") }
+        #expect(bench.machine.pace.isOpen && bench.machine.readyCount == 0)
+        #expect(bench.machine.held.values.count { $0.deliveries == 0 } == 190 && bench.machine.held.count == 200)
+        // What was being read comes as well.
+        bench.arrive(201...210)
+        #expect(bench.machine.readyCount == 1 && bench.open.isEmpty)
+        let moment = { SinkState.Moment(now: bench.now, wall: .zero) }
+        while bench.open.isEmpty { bench.wait() }
+        bench.end { _ in .retry(status: nil, error: "connection refused") }
+        #expect(bench.open.isEmpty && bench.machine.reserve(1, at: moment()) == 0)
+        for _ in 0..<10 where bench.machine.reserved == 0 {
+            bench.wait()
+            _ = bench.machine.reserve(1, at: moment())
+        }
+        #expect(bench.machine.reserved == 1, "The new one has the next probe.")
+        bench.handle(.read(1, [SinkArrival(message: SinkMessage(id: StreamID(300, 0), fields: []), deliveryCount: 1, wasTakenOver: false)]))
+        #expect(bench.open.map { $0.map(\.stream) } == [[1]])
+        bench.end { _ in .success(status: 200) }
+        for _ in 0..<1000 where !bench.machine.held.isEmpty {
+            while !bench.open.isEmpty { bench.end { _ in .success(status: 200) } }
+            bench.wait()
+        }
+        #expect(bench.machine.streams[0].counters.delivered == 210)
     }
 
     @Test func `credit is for as many messages as the free requests may carry`() {

@@ -27,6 +27,8 @@ struct SinkWorld {
         case batch(Int, [Key])
         case write(Int, SinkState.Write, [SinkState.Entry])
         case keepAlive(Int, [StreamID])
+
+        var isRequest: Bool { switch self { case .attempt, .batch: true; default: false } }
     }
 
     struct Mood {
@@ -363,16 +365,12 @@ struct SinkWorld {
     // MARK: What must hold
 
     private mutating func checkBounds() {
-        let flights = tasks.count { task in
-            switch task {
-            case .attempt, .batch: true
-            case .read, .write, .keepAlive: false
-            }
-        }
+        let flights = tasks.count(where: \.isRequest)
         if flights > definition.concurrency { problems.append("\(flights) in flight") }
         let held = machine.held.count + machine.streams.reduce(0) { $0 + $1.reserved }
         // What is read, or counted in Redis, must not wait for a slot.
-        let taken = machine.inFlight + machine.beginning + machine.readyCount + machine.reserved
+        let beginning = machine.held.values.count { if case .writing(.begin, _) = $0.phase { true } else { false } }
+        let taken = machine.inFlight + beginning + machine.readyCount + machine.reserved
         if taken > definition.concurrency * definition.batch.maxMessages { problems.append("\(taken) slots are taken") }
         if held > definition.maxHeld { problems.append("\(held) held") }
     }
