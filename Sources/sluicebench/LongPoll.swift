@@ -44,7 +44,9 @@ struct LongPoll: ParsableCommand {
         for number in 1...max(options.rounds, 1) {
             let meter = CPUMeter([sluice.pid, redis.pid])
             arrivals.latencies.removeAll(keepingCapacity: true)
-            let adder = try Adder(loop, redis.address, streams: streams, rate: rate)
+            let adder = try Adder(loop, redis.address, rate: rate) { [streams] number, now, output in
+                output.appendCommand(["XADD", "bench:\(number % streams)", "*", "t", "\(now)"])
+            }
             let start = loop.clock.now
             _ = loop.run(atMost: options.length) { false }
             adder.stop()
@@ -103,65 +105,6 @@ private final class Arrivals {
                 latencies.append(UInt32(clamping: Int64(loop.clock.now.inSeconds * 1e6) - Int64(sent)))
             }
             at += 1
-        }
-    }
-}
-
-/// Adds messages at a steady rate over a connection of its own.
-private final class Adder: Pollable {
-    private(set) var sent = 0
-    private let loop: EventLoop
-    private let socket: Socket
-    private let streams: Int
-    private let pause: Duration
-    private let output = ByteBuffer()
-    private let input = ByteBuffer()  // Replies are only taken off the socket.
-    private var registration: Registration?
-    private var isStopped = false
-    private var due: Duration
-
-    init(_ loop: EventLoop, _ address: SocketAddress, streams: Int, rate: Int) throws {
-        self.loop = loop
-        self.streams = streams
-        pause = .seconds(1) / max(rate, 1)
-        due = loop.clock.now
-        socket = try Socket.connect(to: address)
-        registration = try loop.register(socket.descriptor, [.readable, .writable, .edge], self)
-        add()
-    }
-
-    deinit { stop() }
-
-    func stop() {
-        isStopped = true
-        // The last replies have come or nobody needs them: the messages are counted where they arrive.
-        if let registration { loop.deregister(registration) }
-        registration = nil
-    }
-
-    private func add() {
-        guard !isStopped else { return }
-        while due <= loop.clock.now {
-            let now = Int64(loop.clock.now.inSeconds * 1e6)
-            output.appendCommand(["XADD", "bench:\(sent % streams)", "*", "t", "\(now)"])
-            sent += 1
-            due += pause
-        }
-        write()
-        loop.schedule(at: due) { [weak self] in self?.add() }
-    }
-
-    private func write() {
-        // A link that broke shows as messages that never came.
-        if !output.isEmpty, case .bytes(let count)? = try? socket.write(output.bytes) { output.discard(count) }
-    }
-
-    func ready(_ events: Readiness) {
-        write()
-        // As above.
-        while case .bytes(let count)? = try? socket.read(into: input.reserve(16 * 1024)) {
-            input.wrote(count)
-            input.clear()
         }
     }
 }

@@ -39,6 +39,20 @@ import Testing
         try waitUntil("it is unowned") { try owners(rig, stream).values.filter { $0 == "unowned" }.count == sent.count + 1 }
     }
 
+    @Test(arguments: ["--max-waiters", "--max-stream-waiters", "--max-client-waiters"]) func `a tail is a waiter, of which there are only so many, until it goes`(bound: String) throws {
+        let rig = try Rig([bound, "1"])
+        let stream = try rig.newGroup("bound")
+        for _ in 0..<3 {
+            let tail = try rig.push(stream, "c")
+            let refused = try rig.client.post(rig.pushPath(stream, "d"))
+            #expect(refused.status == 429 && refused.code == "TOO_MANY_WAITERS")
+            tail.socket.reset()
+            try rig.waitUntilParked(0)
+            // One that is refused for another reason has taken no place.
+            try rig.client.post("/v1/streams/\(stream)/groups/none/consumers/c/stream").expect(404)
+        }
+    }
+
     @Test func `a shutdown ends tails with a word on when to come back, and leaves nothing with them`() throws {
         let rig = try Rig()
         let stream = try rig.newGroup("shutdown")
