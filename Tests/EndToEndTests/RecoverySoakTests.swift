@@ -14,7 +14,11 @@ import Testing
     }
 
     @Test(arguments: [1, 2]) func `every message ends acknowledged or as one dead letter, whatever crashes`(round: Int) throws {
-        var random = SeededRandom("soak \(round)")
+        try soak { try RecoverySoakTests.round(round) }
+    }
+
+    private static func round(_ number: Int) throws {
+        var random = SeededRandom("soak \(number)")
         let note = random.note
         let redis = try RedisServerProcess()
         let arguments = ["--redis", "unix://\(redis.directory)/redis.sock", "--loops", "2", "--redis-timeout-ms", "2000"]

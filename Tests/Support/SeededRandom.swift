@@ -34,3 +34,10 @@ package func simulationSeed() -> UInt64? {
     guard let text = getenv("SEED") else { return nil }
     return UInt64(String(cString: text))
 }
+
+/// One round of a random test; where `SLUICE_SOAK` says for how many seconds, one after the other for so long.
+package func soak(_ round: () throws -> Void) rethrows {
+    let seconds = getenv("SLUICE_SOAK").flatMap { Int(String(cString: $0)) } ?? 0
+    let end = ContinuousClock.now + .seconds(seconds)
+    repeat { try round() } while ContinuousClock.now < end
+}
