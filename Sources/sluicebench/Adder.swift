@@ -1,4 +1,5 @@
-// Adds messages at a steady rate over a connection of its own, whatever the answers: they are counted where they arrive.
+// Adds messages over a connection of its own, at a steady rate (0: none) and in bursts, whatever the answers: they are
+// counted where they arrive.
 
 import Net
 
@@ -24,7 +25,7 @@ final class Adder: Pollable {
         due = loop.clock.now
         socket = try Socket.connect(to: address)
         registration = try loop.register(socket.descriptor, [.readable, .writable, .edge], self)
-        addWhatIsDue()
+        if rate > 0 { addWhatIsDue() }
     }
 
     deinit { stop() }
@@ -39,12 +40,22 @@ final class Adder: Pollable {
     private func addWhatIsDue() {
         guard !isStopped else { return }
         while due <= loop.clock.now {
-            add(sent, Int64(loop.clock.now.inSeconds * 1e6), output)
-            sent += 1
+            addOne()
             due += pause
         }
         write()
         loop.schedule(at: due) { [weak self] in self?.addWhatIsDue() }
+    }
+
+    /// All at once.
+    func burst(_ count: Int) {
+        for _ in 0..<count { addOne() }
+        write()
+    }
+
+    private func addOne() {
+        add(sent, Int64(loop.clock.now.inSeconds * 1e6), output)
+        sent += 1
     }
 
     private func write() {

@@ -60,15 +60,22 @@ final class LoadClient {
         return round
     }
 
-    /// Sends each connection's first request, and leaves the running to the caller.
-    func begin() {
-        for connection in connections { begin(connection) }
+    /// Sends each connection's first request, one after the other within `time`, and leaves the running to the caller.
+    func begin(over time: Duration = .zero) {
+        guard time > .zero else { return connections.forEach { begin($0) } }
+        let start = loop.clock.now
+        for (number, connection) in connections.enumerated() {
+            loop.schedule(at: start + time * number / connections.count) { [weak self] in self?.begin(connection) }
+        }
     }
 
     func close() {
         isOver = true
         for connection in connections { connection.close() }
     }
+
+    /// The client says no more, in the middle of its request. An answer that comes all the same is told, and is its last.
+    func vanish(_ number: Int) { connections[number].vanish() }
 
     private func begin(_ connection: LoadConnection) {
         guard !isOver, next(connection.number, nil, connection.output) else { return }
@@ -85,7 +92,7 @@ final class LoadClient {
         }
         round.latencies.append(UInt32(clamping: Int64(took.inSeconds * 1e6)))
         let answer = Answer(connection: connection.number, status: status, body: body)
-        if next(connection.number, answer, connection.output) && !isOver {
+        if next(connection.number, answer, connection.output) && !isOver && !connection.hasVanished {
             connection.send()
         } else {
             busy -= 1
@@ -93,6 +100,7 @@ final class LoadClient {
     }
 
     fileprivate func broke(_ connection: LoadConnection) {
+        guard !connection.hasVanished else { return busy -= 1 }
         round.failed += 1
         if round.firstFailure == nil { round.firstFailure = "the connection broke" }
         busy -= 1
@@ -110,6 +118,7 @@ private final class LoadConnection: Pollable {
     private var sentAt = Duration.zero
     private var isWaiting = false
     private var isClosed = false
+    private(set) var hasVanished = false
 
     init(_ loop: EventLoop, _ address: SocketAddress, number: Int, owner: LoadClient) throws {
         self.loop = loop
@@ -128,6 +137,11 @@ private final class LoadConnection: Pollable {
         isClosed = true
         if let registration { loop.deregister(registration) }
         registration = nil
+        socket.shutdownWriting()
+    }
+
+    func vanish() {
+        hasVanished = true
         socket.shutdownWriting()
     }
 

@@ -69,10 +69,10 @@ final class Bench {
         return nil
     }
 
-    func redis() throws -> Server {
+    func redis(more: [String] = []) throws -> Server {
         guard let path = Bench.find("redis-server") else { throw BenchError.missing("redis-server") }
         let port = try freePort()
-        return try Server("redis", path, ["--port", "\(port)", "--bind", "127.0.0.1", "--save", "", "--dir", folder], port: port, in: self)
+        return try Server("redis", path, ["--port", "\(port)", "--bind", "127.0.0.1", "--save", "", "--dir", folder] + more, port: port, in: self)
     }
 
     func sluice(_ options: CommonOptions, redis: Server, more: [String] = []) throws -> Server {

@@ -69,9 +69,10 @@ extension WaitHome {
         /// Empty batches of looks in a row after which a group is throttled, and to what.
         var emptyLooksAllowed = 3
         var emptyLookInterval = Duration.milliseconds(5)
-        /// Words in a row for which another gateway may be there first, and how long it then waits for us.
+        /// Words in a row for which another gateway may be there first, and how long it then waits for us: twice as long
+        /// as we are throttled, after as many empty looks.
         var lossesAllowed = 16
-        var turn = Duration.milliseconds(5)
+        var turn = Duration.milliseconds(10)
         /// Timers are not taken back: a message that is due in hours must not leave one behind with every waiter.
         var longestSleep = Duration.seconds(10)
     }

@@ -21,6 +21,8 @@ extension WaitHome {
         var isClaiming = false
         var batchCameFull = true
         var batchCameEmpty = true
+        /// Nothing else was in doubt when it began.
+        var isForNewcomers = false
         /// How many waiters the next batch has; after it began, how many it has.
         var width = 1
         /// Looks that found something since the last batch that did not come back full.

@@ -13,10 +13,11 @@
 //   than this run of full batches has found, less one. So n messages cost at most 2n + 1 looks however they
 //   arrive: those that come back empty at a run's end, and the one that a late invalidation adds, are no more
 //   than the run has found.
-// - Whoever is there first has the message, which may always be the same of several gateways. One that was late for
-//   `lossesAllowed` words in a row asks for a turn: those that have had something since it had look for the next word
-//   `turn` later. So the first waiter of each of r gateways has a message after at most r * lossesAllowed words, where
-//   its way to Redis is no more than `turn` longer than theirs, and the next in its line after as many again.
+// - Whoever is there first has the message, which may always be the same of several gateways. One that was late with
+//   `lossesAllowed` looks in a row, each for a word, asks for a turn: those that have had something since it had look for
+//   the next word `turn` later. So the first waiter of each of r gateways has a message after at most r * lossesAllowed
+//   looks, where its way to Redis is no more than half a `turn` longer than theirs, and the next in its line after as many
+//   again. While words come its looks are no farther apart than they are, or than the throttle has them.
 // - A queue goes with its last waiter. What Redis then still tracks costs one stray invalidation.
 
 struct WaitHome {
@@ -146,7 +147,8 @@ struct WaitHome {
                 preconditionFailure("Ended queues were dealt with above.")
             }
             guard queue.looking.isEmpty else { return }
-            if queue.batchCameEmpty { queue.emptyLooks += 1 }
+            // Each of those who come may have a look of his own: what must not spin is what we hear.
+            if queue.batchCameEmpty && !queue.isForNewcomers { queue.emptyLooks += 1 }
             if queue.batchCameEmpty, queue.found == 0, queue.cause != nil, key.group != nil, queue.loses(allowed: allowed) {
                 hunger = now - queue.hungrySince
             }
@@ -291,12 +293,15 @@ struct WaitHome {
             batch = queue.restless.prefix(.max)
         }
         queue.needsTaker = false
+        let isForNewcomers = !queue.isEveryoneRestless
         queue.calm()
         if stillDoubted { queue.doubt() }
         queue.cause = queue.toldAt ?? queue.cause
         queue.toldAt = nil
-        if !batch.isEmpty { look(&queue, batch, toldAt: queue.cause) }
-        return !batch.isEmpty
+        guard !batch.isEmpty else { return false }
+        look(&queue, batch, toldAt: queue.cause)
+        queue.isForNewcomers = isForNewcomers
+        return true
     }
 
     private mutating func look(_ queue: inout Queue, _ batch: [WaiterID], toldAt word: Instant? = nil) {
@@ -307,6 +312,7 @@ struct WaitHome {
         }
         queue.batchCameFull = true
         queue.batchCameEmpty = true
+        queue.isForNewcomers = false
         queue.width = batch.count
         queue.lastLook = now
         queue.looking = Set(batch)

@@ -34,6 +34,15 @@ struct WaitHomeTimeTests {
         #expect(sent <= looks + 2 && wakes.count <= 2)
     }
 
+    @Test func `newcomers, whose looks find nothing, throttle nobody's message`() {
+        bench.park(3)
+        for number in 4...20 {
+            #expect(bench.join(number).looks == [1])
+            #expect(bench.answer(1, .nothing).isEmpty)
+        }
+        #expect(bench.send(.nudged(HomeBench.key)).looks == [1])
+    }
+
     @Test func `a burst that ends with empty looks does not throttle the next message`() {
         bench.park(20)
         #expect(bench.send(.nudged(HomeBench.key)).looks == [1])
@@ -59,11 +68,11 @@ struct WaitHomeTimeTests {
         var settings = WaitHome.Settings()
         settings.isTracking = false
         let bench = HomeBench(settings: settings)
-        for _ in 1...3 {  // Three empty ones: the newcomer's look is put off.
+        for _ in 1...4 {  // Three empty ones after the newcomer's own: the next newcomer's look is put off.
             bench.now += .milliseconds(100)
             let asked = bench.home.waiterCount == 0 ? bench.join(1, HomeBench.tail) : bench.send(.timer(HomeBench.tail))
             #expect(asked.looks == [1])
-            if bench.home.looksStarted < 3 { _ = bench.answer(1, .nothing) }
+            if bench.home.looksStarted < 4 { _ = bench.answer(1, .nothing) }
         }
         #expect(bench.join(2, HomeBench.tail).isEmpty)
         #expect(bench.answer(1, .nothing) == [.wake(HomeBench.tail, at: bench.now + .milliseconds(5))])
