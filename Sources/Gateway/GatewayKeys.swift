@@ -18,6 +18,9 @@ enum GatewayKeys {
     /// A hash: the group's recovery policy, its counters, and how far the walk over the pending list is.
     static func recovery(_ stream: StreamName, _ group: GroupName) -> [UInt8] { recoveryPrefix(stream) + group.bytes }
 
+    /// A hash that lives for `lease_ms`: which run of an ordered sink delivers the group's messages; see `SinkLeaseScript`.
+    static func sinkLease(_ stream: StreamName, _ group: GroupName) -> [UInt8] { prefix("lease", stream) + group.bytes }
+
     /// A sorted set of the groups that have a policy, packed as in a nudge → when it was put (ms since 1970). It lives
     /// in a slot of its own: it is written before the policy and taken back after it, so that a crash in between
     /// leaves an entry without a policy, which does no harm and is dropped after an hour.
@@ -62,14 +65,15 @@ enum GatewayKeys {
 }
 
 /// What Redis' key tracking does not tell, told by PUBLISH: `u` (a group has a new unowned message), `d`
-/// (it has one that falls due later), `g` (the group itself was changed) or `p` (its recovery policy was), the stream's
-/// length, `:`, the stream, the group.
+/// (it has one that falls due later), `g` (the group itself was changed), `p` (its recovery policy was) or `l` (nobody has
+/// the lease on delivering it any more), the stream's length, `:`, the stream, the group.
 struct Nudge: Equatable {
     enum Kind: UInt8 {
         case unowned = 0x75  // u
         case due = 0x64      // d
         case group = 0x67    // g
         case policy = 0x70   // p
+        case lease = 0x6C    // l
     }
 
     var kind: Kind

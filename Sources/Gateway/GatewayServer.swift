@@ -301,6 +301,7 @@ private final class RedisWatcher: RedisClientDelegate {
         case .unowned: api.unowned.nudged(key)
         case .due: api.unowned.delayed(key)
         case .policy: return api.startWork(.loadPolicy(key))
+        case .lease: return api.sinks.leaseFreed(key)
         case .group: break
         }
         api.longPoll.nudged(key)

@@ -82,12 +82,16 @@ public final class WebhookClient {
         for done in open { done(WebhookClient.cancelled) }
     }
 
+    private static let late = WebhookResult(
+        outcome: .failed(.cancelled, message: "Its time was over before it could be sent."), duration: .zero, newConnection: false)
+
     private static let cancelled = WebhookResult(
         outcome: .failed(.cancelled, message: "The client was closed."), duration: .zero, newConnection: false)
 
     // MARK: An exchange's life
 
     private func start(_ request: WebhookRequest, _ done: @escaping (WebhookResult) -> Void) {
+        if let notAfter = request.notAfter, loop.clock.now >= notAfter { return done(WebhookClient.late) }
         guard let transfer = spare.popLast() ?? Transfer(client: self) else {
             let outcome = WebhookResult.Outcome.failed(.outOfMemory, message: "No easy handle.")
             return done(WebhookResult(outcome: outcome, duration: .zero, newConnection: false))
@@ -142,14 +146,16 @@ public final class WebhookClient {
         startQueued()
     }
 
+    /// More than one, where some are no longer to be sent.
     private func startQueued() {
-        guard !isClosed, queueStart < queue.count, busy.count < limits.maxInFlight else { return }
-        let next = queue[queueStart]
-        queueStart += 1
-        if queueStart == queue.count || queueStart > 1024 {
-            queue.removeFirst(queueStart)
-            queueStart = 0
+        while !isClosed, queueStart < queue.count, busy.count < limits.maxInFlight {
+            let next = queue[queueStart]
+            queueStart += 1
+            if queueStart == queue.count || queueStart > 1024 {
+                queue.removeFirst(queueStart)
+                queueStart = 0
+            }
+            start(next.request, next.done)
         }
-        start(next.request, next.done)
     }
 }

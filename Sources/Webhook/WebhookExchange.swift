@@ -1,5 +1,7 @@
 // One exchange with a receiver: what is asked for, and what came of it. Plain values.
 
+public import Net
+
 /// What to post, and where.
 public struct WebhookRequest: Sendable {
     public enum Method: String, Sendable { case post = "POST", put = "PUT", patch = "PATCH" }
@@ -8,6 +10,8 @@ public struct WebhookRequest: Sendable {
     /// Sent as well as the endpoint's own headers.
     public var fields: WebhookFields
     public var body: [UInt8]
+    /// From then on it is not begun, and ends as `.cancelled`; nil: it may wait for its turn for any time.
+    public var notAfter: EventLoop.Instant?
 
     public init(to endpoint: WebhookEndpoint, fields: WebhookFields = WebhookFields(), body: [UInt8]) {
         self.endpoint = endpoint

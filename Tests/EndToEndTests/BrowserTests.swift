@@ -38,9 +38,10 @@ import Testing
 
         init(_ address: String) throws {
             directory = try TemporaryDirectory()
-            // Without a sandbox: that wants what a container does not give to root.
+            // Debian's own name for it is a script, and that would be what is ended. Without a sandbox: that wants what a
+            // container does not give to root.
             process = try ProcessDescriptor.spawn(
-                "/usr/bin/chromium-headless-shell",
+                "/usr/lib/chromium/chromium-headless-shell",
                 [
                     "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--user-data-dir=\(directory.path)/profile",
                     "--remote-debugging-port=0", address,

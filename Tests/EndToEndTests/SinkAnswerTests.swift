@@ -136,7 +136,7 @@ import Testing
 
     @Test(arguments: [
         ("lease_ms: 1200, timeout_ms: 1000, connect_timeout_ms: 200", "lease_ms: must be above timeout_ms + connect_timeout_ms"),
-        ("conurrency: 4", "did you mean \"concurrency\"?"), ("order_by: stream", "order_by"), ("retry: {base: 1}", "base"),
+        ("conurrency: 4", "did you mean \"concurrency\"?"), ("order_by: Stream", "order_by"), ("retry: {base: 1}", "base"),
         ("secrets: [whsec_AAAA]", "secrets"), ("secrets: ['env:SLUICE_TEST_UNSET']", "SLUICE_TEST_UNSET"),
         ("dead_letter: s", "dead_letter"), ("allow_networks: [10.0.0.0/33]", "allow_networks"),
     ]) func `a definition that cannot be kept is refused with a sentence`(keys: String, says: String) throws {

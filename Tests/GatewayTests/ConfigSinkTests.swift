@@ -37,6 +37,7 @@ struct ConfigSinkTests {
             format: json
             concurrency: 2
             max_held: 2
+            order_by: "order id"
             batch: {max_messages: 2, max_bytes: 3, linger_ms: 4}
             rate_per_s: 0.5
             breaker_failures: 7
@@ -50,6 +51,7 @@ struct ConfigSinkTests {
             allow_networks: [10.0.0.0/8, "fd00::/8"]
             """)
         #expect(sink.batch == .init(maxMessages: 2, maxBytes: 3, linger: .milliseconds(4)))
+        #expect(sink.orderBy == .field("order id") && sink.json(showsSecrets: false).contains(#""order_by":"order id""#))
         #expect(sink.ratePerSecond == 0.5 && sink.breakerFailures == 7)
         #expect(sink.streams == ["a", "b"] && sink.start == .id("1709251200000-0") && sink.method == .put)
         #expect(sink.headers == [.init(name: "X-From", value: "sluice {stream}"), .init(name: "authorization", value: "Bearer x")])
@@ -73,7 +75,10 @@ struct ConfigSinkTests {
         ("rate_per_s: 0", "rate_per_s: expected a number from 0.01 to 100000"),
         ("rate_per_s: fast", "rate_per_s: expected a number"), ("breaker_failures: 0", "breaker_failures: expected a whole number from 1 to 1000000"),
         ("breaker_failures: 2.5", "expected a whole number"), ("breaker_failure: 2", "did you mean \"breaker_failures\"?"),
-        ("order_by: none", "order_by: not supported by this version"), ("format: cloudevent", "did you mean \"cloudevents\"?"),
+        ("order_by: None", "f:3: order_by: expected none, stream or a field's name, found \"None\"; did you mean \"none\"?"),
+        ("order_by: [a]", "order_by: expected none, stream or a field's name"), ("order_by: null", "order_by: expected none, stream or a field's name, found nothing"), ("order_by: \"\"", "order_by: expected"),
+        ("orderby: a", "did you mean \"order_by\"?"), ("order_by: \(String(repeating: "a", count: 513))", "a field's name is at most 512 bytes"),
+        ("batch: {max_messages: 2}\norder_by: stream", "order_by: stream goes with batch.max_messages of 1"), ("format: cloudevent", "did you mean \"cloudevents\"?"),
         ("method: GET", "expected one of POST, PUT, PATCH"), ("lease_ms: 20000", "f:3: lease_ms: must be above timeout_ms + connect_timeout_ms"),
         ("timeout_ms: 60000", "must be above timeout_ms + connect_timeout_ms"), ("max_held: 5", "max_held: must be at least concurrency (16)"),
         ("headers: {Host: x}", "headers.Host: this header is set by the sink itself"),

@@ -244,6 +244,21 @@ import Testing
         #expect(bench.receiver.accepted <= 2)
     }
 
+    @Test func `what has waited for its turn until it is too late is not sent, and the next is`() throws {
+        var limits = WebhookLimits()
+        limits.maxInFlight = 1
+        let bench = try Bench(limits: limits)
+        bench.receiver.script = { _ in [.send(ScriptedReceiver.ok)] }
+        var late = bench.request()
+        late.notAfter = .zero
+        var early = bench.request()
+        early.notAfter = .seconds(Int64.max / 4)
+        let results = try bench.postAll([early, late, late, early])
+        #expect(results.count { $0.answer?.status == 200 } == 2 && results.count { $0.failure == .cancelled } == 2)
+        #expect(try bench.post(late).failure == .cancelled)
+        #expect(bench.receiver.received.count == 2)
+    }
+
     @Test func `closing cancels what is in flight and what waits`() throws {
         var limits = WebhookLimits()
         limits.maxInFlight = 2

@@ -41,7 +41,7 @@ extension API {
         guard !commands.isEmpty else { return }
         let answers: [Result<RedisReply, RedisError>]
         do { answers = try await store.send(commands, tracked: false) } catch { throw Problem(error) }
-        let step = isWhole ? 4 : 1
+        let step = SinkStanding.Stream.answerCount(isWhole: isWhole)
         var place = 0
         for index in standings.indices {
             guard let definition = standings[index].definition else { continue }
@@ -104,10 +104,12 @@ extension SinkStanding {
     }
 
     private func json(_ stream: Stream) -> String {
+        // A lease may outlive an order that the sink had.
+        let leader = definition?.isOrdered == true ? stream.leader : nil
         let holders = stream.holders.map { "{\"consumer\":\(jsonText($0.consumer)),\"pending\":\($0.count)}" }
         return "{\"stream\":\(jsonText(stream.name)),\"lag\":\(stream.lag.json),\"pending\":\(stream.pending),\"retries\":\(stream.retries),"
             + "\"next_retry_ms\":\(stream.nextRetry.json),\"oldest_undelivered_ms\":\(age(stream.oldest).json),"
-            + "\"last_delivered_id\":\(stream.lastDelivered.map(jsonText) ?? "null"),\"holders\":[\(holders.joined(separator: ","))]}"
+            + "\"last_delivered_id\":\(stream.lastDelivered.map(jsonText) ?? "null"),\"leader\":\(leader.map(jsonText) ?? "null"),\"lease\":\((leader == nil ? nil : stream.lease).json),\"holders\":[\(holders.joined(separator: ","))]}"
     }
 
     private func json(_ report: SinkReport) -> String {

@@ -3,11 +3,6 @@
 import Webhook
 
 extension SinkDefinition {
-    /// Keys that SINKS.md has and this version has not: refused by name, never ignored.
-    static let unsupported = [
-        "order_by",
-    ]
-
     /// `node` is the map of the definition's keys.
     static func parse(name: String, _ node: ConfigNode, by author: Author) throws(ConfigError) -> SinkDefinition {
         var sink = SinkDefinition(name: name)
@@ -32,6 +27,7 @@ extension SinkDefinition {
         }
         reader.read("breaker_failures", into: &sink.breakerFailures) { (node) throws(ConfigProblem) in try node.integer(in: 1...1_000_000) }
         reader.read("max_held", into: &sink.maxHeld) { (node) throws(ConfigProblem) in try node.integer(in: 1...100_000) }
+        reader.read("order_by", into: &sink.orderBy, order)
         reader.read("timeout_ms", into: &sink.timeout) { (node) throws(ConfigProblem) in try node.duration(in: 1...3_600_000) }
         reader.read("connect_timeout_ms", into: &sink.connectTimeout) { (node) throws(ConfigProblem) in
             try node.duration(in: 1...3_600_000)
@@ -54,7 +50,6 @@ extension SinkDefinition {
         reader.read("allow_networks", into: &sink.allowNetworks) { (node) throws(ConfigProblem) in try networks(node, by: author) }
         sink.isGuarded = !author.isOperator || !sink.allowNetworks.isEmpty
         if case .raw = sink.format, sink.contentType == nil { sink.contentType = "application/octet-stream" }
-        reader.refuse(unsupported, "not supported by this version")
         sink.checkTogether(reader)
         reader.finish()
         guard reader.problems.isEmpty else { throw ConfigError(problems: reader.problems) }
@@ -64,6 +59,7 @@ extension SinkDefinition {
     private func checkTogether(_ reader: ConfigMapReader) {
         checkFormat(reader)
         checkBatch(reader)
+        checkOrder(reader)
         checkAccess(reader)
         if lease <= timeout + connectTimeout {
             reader.object(

@@ -32,6 +32,7 @@ extension SinkDefinition {
             ("headers", object(headers.map { ($0.name, text(showsSecrets ? $0.value : SinkDefinition.mask)) })),
             ("format", text(format.rawValue)), ("content_type", contentType.map(text) ?? "null"), ("batch", batch.json), ("concurrency", "\(concurrency)"),
             ("rate_per_s", ratePerSecond.map { "\($0)" } ?? "null"), ("breaker_failures", "\(breakerFailures)"), ("max_held", "\(maxHeld)"),
+            ("order_by", text(orderBy.text)),
             ("timeout_ms", "\(timeout.wholeMilliseconds)"), ("connect_timeout_ms", "\(connectTimeout.wholeMilliseconds)"),
             ("retry", retry.json), ("dead_letter", deadLetter.text.map(text) ?? "null"),
             ("dead_letter_on", list(deadLetterOn.map { "\($0)" })), ("lease_ms", "\(lease.wholeMilliseconds)"),

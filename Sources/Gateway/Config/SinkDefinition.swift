@@ -110,6 +110,7 @@ struct SinkDefinition: Sendable, Equatable {
     /// Failures in a row that open the breaker.
     var breakerFailures = 20
     var maxHeld = 1000
+    var orderBy = Order.none
     var timeout: Duration = .milliseconds(15_000)
     var connectTimeout: Duration = .milliseconds(5000)
     var lease: Duration = .milliseconds(60_000)

@@ -10,6 +10,10 @@ extension Sink {
     func read(_ stream: SinkStream) async {
         await openGroup(stream)
         while !state.isStopped {
+            if definition.isOrdered, stream.mustTakeLease || !state.leads(stream.index, at: host.loop.now) {
+                await standBy(stream)
+                continue
+            }
             let count = state.reserve(stream.index, at: moment)
             guard count > 0 else {
                 await stream.bell.wait()
@@ -44,6 +48,7 @@ extension Sink {
         while true {
             switch await waiter.next() {
             case .look:
+                if stream.mustTakeLease { return host.longPoll.leave(waiter) }
                 let count = state.reserve(stream.index, at: moment)
                 guard count > 0 else { return host.longPoll.leave(waiter) }  // Read again when a slot is free.
                 let found = await look(stream, count)
@@ -73,7 +78,7 @@ extension Sink {
         }
     }
 
-    private func pause(_ stream: SinkStream) async {
+    func pause(_ stream: SinkStream) async {
         stream.failures += 1
         let pause = SinkLimits.readPause.least * (1 << min(stream.failures - 1, 10))
         await stream.bell.wait(until: host.loop.now + state.backoff.jittered(min(pause, SinkLimits.readPause.most)))
@@ -83,6 +88,7 @@ extension Sink {
 
     /// Reads up to `count` messages, for which slots are reserved.
     private func look(_ stream: SinkStream, _ count: Int) async -> WaitHome.Look {
+        if definition.isOrdered { return await lookInOrder(stream, count) }
         var arrivals: [SinkArrival] = []
         // Its queue at home may be a new one, which knows of no due time.
         var look = WaitHome.Look(result: .nothing, unownedDue: host.unowned.unownedDue(stream.key))
@@ -101,7 +107,7 @@ extension Sink {
         return look
     }
 
-    private func failure(_ error: RedisError, _ stream: SinkStream) -> WaitHome.Look.Result {
+    func failure(_ error: RedisError, _ stream: SinkStream) -> WaitHome.Look.Result {
         if error.code == .noGroup { return .ended(.groupGone) }
         log.warning("cannot read", metadata: stream.metadata(["error": "\(error)"]))
         stream.problem = "the group can't be read: \(error)"
@@ -139,7 +145,7 @@ extension Sink {
         handle(.late(stream.index, arrivals))
     }
 
-    private func arrival(
+    func arrival(
         _ id: StreamID, _ fields: inout RedisCursor, count: Int, wasTakenOver: Bool, _ stream: SinkStream
     ) -> SinkArrival {
         let scratch = host.loop.buffers.take()
@@ -210,14 +216,16 @@ extension Sink {
             let count = Int(row.takeInteger() ?? 1)
             arrivals.append(arrival(id, &fields, count: count, wasTakenOver: true, stream))
         }
-        if trimmed.remaining > 0 {
-            state.foundTrimmed(stream.index, count: trimmed.remaining)
-            log.warning("messages were trimmed while they were pending", metadata: stream.metadata(["count": "\(trimmed.remaining)"]))
-        }
+        if trimmed.remaining > 0 { foundTrimmed(stream, trimmed.remaining) }
         return (arrivals, Array(next), due < 0 ? nil : .milliseconds(due))
     }
 
-    private func reap(_ stream: SinkStream) async {
+    func foundTrimmed(_ stream: SinkStream, _ count: Int) {
+        state.foundTrimmed(stream.index, count: count)
+        log.warning("messages were trimmed while they were pending", metadata: stream.metadata(["count": "\(count)"]))
+    }
+
+    func reap(_ stream: SinkStream) async {
         stream.reapDue = host.loop.now + state.backoff.jittered(SinkLimits.reapInterval)
         let call = SinkReapScript.call(
             stream.name, stream.group, prefix: consumerPrefix, own: consumer, idle: SinkLimits.reapIdle)

@@ -11,17 +11,25 @@ extension Sink {
     func attempt(_ key: SinkState.Key, _ message: SinkMessage, deliveryCount: Int) {
         let wire = streams[key.stream].wire
         guard let authorization else {
-            let request = wire.request(message, deliveryCount: deliveryCount, wallTime: state.moment.wall)
+            let request = inTime(wire.request(message, deliveryCount: deliveryCount, wallTime: state.moment.wall), key.stream)
             return host.outbound.send(request) { [weak self] result in self?.ended(key, deliveryCount, result) }
         }
         authorization.post { [weak self] credential in
             // It was waited for: the message may have been handed back meanwhile.
-            guard let self, state.held[key]?.phase == .inFlight else { return nil }
+            guard let self, state.held[key]?.phase == .inFlight, state.leads(key.stream, at: host.loop.now) else { return nil }
             let wall = host.loop.clock.wallTime
-            return wire.request(message, deliveryCount: deliveryCount, wallTime: wall, authorization: credential)
+            return inTime(wire.request(message, deliveryCount: deliveryCount, wallTime: wall, authorization: credential), key.stream)
         } done: { [weak self] result in
             self?.ended(key, deliveryCount, result)
         }
+    }
+
+    /// Of an ordered sink: it must end before the stream's lease does, wherever it waits for its turn.
+    private func inTime(_ request: WebhookRequest, _ stream: Int) -> WebhookRequest {
+        guard let lease = state.streams[stream].lease else { return request }
+        var request = request
+        request.notAfter = lease.until
+        return request
     }
 
     private func ended(_ key: SinkState.Key, _ attempt: Int, _ result: WebhookResult) {
@@ -36,12 +44,14 @@ extension Sink {
     func attempt(_ stream: SinkStream, _ parcels: [SinkState.Parcel]) {
         let wire = stream.wire
         guard let authorization else {
-            let request = wire.request(parcels, wallTime: state.moment.wall)
+            let request = inTime(wire.request(parcels, wallTime: state.moment.wall), stream.index)
             return host.outbound.send(request) { [weak self] result in self?.ended(stream, parcels, result) }
         }
         authorization.post { [weak self] credential in
-            guard let self, parcels.contains(where: { state.held[$0.key]?.phase == .inFlight }) else { return nil }
-            return wire.request(parcels, wallTime: host.loop.clock.wallTime, authorization: credential)
+            guard let self, parcels.contains(where: { state.held[$0.key]?.phase == .inFlight }),
+                state.leads(stream.index, at: host.loop.now)
+            else { return nil }
+            return inTime(wire.request(parcels, wallTime: host.loop.clock.wallTime, authorization: credential), stream.index)
         } done: { [weak self] result in
             self?.ended(stream, parcels, result)
         }
@@ -136,7 +146,8 @@ extension Sink {
     private func schedule(
         _ entries: [SinkState.Entry], to heir: ConsumerName, _ stream: SinkStream
     ) async throws(RedisError) -> [SinkState.Written] {
-        let call = SinkScheduleScript.call(stream.name, stream.group, from: consumer, to: heir, entries)
+        let lease = definition.isOrdered ? SinkScheduleScript.Lease(number: state.streams[stream.index].lease?.number) : nil
+        let call = SinkScheduleScript.call(stream.name, stream.group, from: consumer, to: heir, under: lease, entries)
         return written(try await host.store.evaluate(SinkScheduleScript.script, call))
     }
 
@@ -248,7 +259,8 @@ extension Sink {
     }
 
     private func createAgain(_ stream: SinkStream) async throws(RedisError) {
-        let position = state.streams[stream.index].watermark.position ?? .zero
+        // What was not gone through yet may be older than all that this process knows of.
+        let position = stream.search == .all ? .zero : state.streams[stream.index].watermark.position ?? .zero
         let call = SinkGroupScript.call(stream.name, stream.group, after: position)
         guard try await host.store.evaluate(SinkGroupScript.script, call).integer == 1 else { return }
         state.streams[stream.index].counters.groupsCreatedAgain += 1

@@ -18,6 +18,7 @@ final class Sink: Flushable {
     enum Work {
         case reader(SinkStream)
         case keepAlive(SinkStream)
+        case renewal(SinkStream)
         case write(SinkStream, SinkState.Write, [SinkState.Entry])
     }
 
@@ -46,8 +47,9 @@ final class Sink: Flushable {
     init(_ definition: SinkDefinition, host: SinkHost, seed: UInt64 = UInt64.random(in: 0...UInt64.max)) throws(SinkError) {
         self.definition = definition
         self.host = host
-        consumerPrefix = "sink:\(definition.name):"
-        consumer = ConsumerName("\(consumerPrefix)\(Sink.hostName()):\(getpid())-\(String(seed, radix: 36))")
+        consumerPrefix = SinkOrderedTakeScript.prefixes(definition.name).all
+        let prefix = definition.isOrdered ? SinkOrderedTakeScript.prefixes(definition.name).leading : consumerPrefix
+        consumer = ConsumerName("\(prefix)\(Sink.hostName()):\(getpid())-\(String(seed, radix: 36))")
         var log = host.log
         log[metadataKey: "sink"] = "\(definition.name)"
         self.log = log
@@ -97,6 +99,8 @@ final class Sink: Flushable {
             if let timer = stream.keepAliveTimer { host.loop.cancel(timer) }
         }
         if !state.hasDrained { await drainedBell.wait(until: deadline + SinkLimits.drainGrace) }
+        // What may still be under way is waited for by the lease.
+        if definition.isOrdered, state.hasDrained, state.inFlight == 0 { await releaseLeases() }
         let left = state.held.count
         if left > 0 { log.warning("sink stopped with messages unsettled; they are taken over after the lease", metadata: ["held": "\(left)"]) }
     }
@@ -124,6 +128,7 @@ final class Sink: Flushable {
         case .keepAlive(let stream):
             _ = await keepAlive(stream)
             scheduleKeepAlive(stream)
+        case .renewal(let stream): await renew(stream)
         case .write(let stream, let write, let entries): await perform(write, entries, stream)
         }
     }
@@ -132,7 +137,7 @@ final class Sink: Flushable {
 
     var moment: SinkState.Moment { .init(now: host.loop.now, wall: host.loop.clock.wallTime) }
 
-    private func enqueue(_ piece: Work) {
+    func enqueue(_ piece: Work) {
         work.append(piece)
         host.spawn()
     }
@@ -145,6 +150,7 @@ final class Sink: Flushable {
             case .write(let stream, let write, let entries): enqueue(.write(streams[stream], write, entries))
             case .wake(let instant): wake(at: instant)
             case .credit(let stream): streams[stream].bell.ring()
+            case .stoodDown(let stream): stoodDown(streams[stream])
             case .disabled(let reason):
                 log.error("sink disabled", metadata: ["reason": "\(reason)"])
                 journal.disabled(reason)
@@ -229,6 +235,15 @@ final class SinkStream {
     var takeoverDue = EventLoop.Instant.zero
     var takeoverCursor: [UInt8] = []
     var reapDue = EventLoop.Instant.zero
+    /// Of an ordered sink: which of the pending messages are being gone through, and where that goes on; nil: what is new
+    /// may be read.
+    var search: SinkOrderedTakeScript.Search?
+    var searchCursor: [UInt8] = []
+    /// It is not ours, or it is not known what was done under it.
+    var mustTakeLease = true
+    /// Who has it, as we were told.
+    var leader: String?
+    var renewalTimer: TimerID?
     /// Reads that failed in a row.
     var failures = 0
 
@@ -252,6 +267,8 @@ enum SinkLimits {
     static let headerBytes = 64 * 1024
     /// The first pause of a reader that Redis has refused, and the longest.
     static let readPause = (least: Duration.milliseconds(100), most: Duration.seconds(5))
+    /// How soon to look again for messages that a run from before the sink was ordered is about to hand back.
+    static let handBackLook = Duration.milliseconds(500)
     /// Ids in one script that keeps messages alive: about a millisecond of Redis' time.
     static let keepAliveSlice = 200
     /// Consumers of earlier processes go after this long without a message.

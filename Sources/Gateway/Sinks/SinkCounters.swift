@@ -29,6 +29,13 @@ struct SinkCounters: Sendable, Equatable {
     var groupsCreatedAgain = 0
     /// Writes of a sink's state that Redis did not take at once.
     var redisFailures = 0
+    /// Of an ordered sink: how often it was this replica's to deliver the stream, and how often no longer, though it had
+    /// not given it up.
+    var leasesTaken = 0
+    var leasesLost = 0
+    /// Now: messages that wait for an earlier one of their key, and 1 while the stream is this replica's to deliver.
+    var blocked = 0
+    var leases = 0
     /// Now.
     var inFlight = 0
     var held = 0
@@ -59,6 +66,7 @@ extension SinkCounters {
     private nonisolated(unsafe) static let all: [WritableKeyPath<SinkCounters, Int>] = [
         \.attempts, \.succeeded, \.throttled, \.failed, \.rejected, \.gone, \.ours, \.retries, \.delivered, \.takeovers,
         \.lost, \.trimmed, \.released, \.groupsCreatedAgain, \.redisFailures, \.inFlight, \.held,
+        \.leasesTaken, \.leasesLost, \.blocked, \.leases,
     ]
 
     /// Names and numbers as replies have them.
@@ -67,7 +75,7 @@ extension SinkCounters {
             ("attempts", attempts), ("succeeded", succeeded), ("throttled", throttled), ("failed", failed),
             ("rejected", rejected), ("our_faults", ours), ("retries", retries), ("delivered", delivered),
             ("dead_letters", deadLetters.values.reduce(0, +)), ("takeovers", takeovers), ("lost", lost), ("released", released),
-            ("in_flight", inFlight), ("held", held),
+            ("in_flight", inFlight), ("held", held), ("blocked", blocked),
         ]
     }
 }
@@ -75,6 +83,8 @@ extension SinkCounters {
 /// What a sink is doing (API.md §6).
 enum SinkStatus: Sendable, Equatable {
     case running
+    /// Of an ordered sink: another replica delivers, of all its streams.
+    case standby
     /// By `POST …/pause`.
     case paused
     /// The endpoint asked for patience: nothing is sent before `until`.

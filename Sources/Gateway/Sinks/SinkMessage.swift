@@ -17,6 +17,9 @@ struct SinkMessage: Sendable, Equatable {
     var headers = WebhookFields()
     /// What the receiver knows it by, where that is not `id`: a CloudEvent has an ID of its own.
     var eventID: String?
+    /// What it has in common with those that it goes one after the other with (`order_by`): a hash of the field's value,
+    /// so that a collision costs time alone. Nil: it has no order.
+    var lane: Int?
     /// Why it can't be sent at all; nil: it can.
     var unreadable: String?
 
@@ -29,10 +32,12 @@ struct SinkMessage: Sendable, Equatable {
 /// A message as a read or a takeover brings it.
 struct SinkArrival: Sendable, Equatable {
     let message: SinkMessage
-    /// This delivery included: what the pending list says now.
+    /// This delivery included: what the pending list says now. Of an ordered sink, the attempts that were begun.
     let deliveryCount: Int
     /// Some other consumer, or nobody, held it before.
     let wasTakenOver: Bool
+    /// Of an ordered sink, since 1970: its next attempt's time, where it waits for one.
+    var due: Duration?
 }
 
 /// Why a message became a dead letter. The raw values are the field `reason` (API.md §6).

@@ -31,8 +31,9 @@ extension SinkRoster {
         }
         let answers = try await store.send(
             asked.flatMap { SinkStanding.Stream.questions(StreamName($0.stream), $0.group, isWhole: true) }, tracked: false)
+        let step = SinkStanding.Stream.answerCount(isWhole: true)
         var seen = asked.enumerated().map { place, ask in
-            SinkStanding.Stream(ask.stream, ask.group, answers[place * 4..<place * 4 + 4])
+            SinkStanding.Stream(ask.stream, ask.group, answers[place * step..<(place + 1) * step])
         }
         // Where nothing is pending, the first that was not read yet is the oldest.
         let open = seen.indices.filter { seen[$0].needsOldest }

@@ -116,7 +116,7 @@ extension SinkRoster {
         report.state = status.name
         switch status {
         case .backingOff(let until), .failing(let until): report.until = (loop.clock.wallTime + (until - loop.now)).milliseconds
-        case .running, .paused, .disabled, .draining: break
+        case .running, .standby, .paused, .disabled, .draining: break
         }
         if entry.refusal != nil && entry.sink == nil { report.state = "refused" }
         report.refusal = entry.refusal

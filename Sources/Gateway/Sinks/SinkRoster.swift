@@ -129,6 +129,9 @@ final class SinkRoster {
         if configured.contains(name) ? entries[name] != nil : isHome(of: name) { startWork(.loadSink(name)) }
     }
 
+    /// Nobody has the lease of an ordered sink's stream any more.
+    func leaseFreed(_ key: WaitKey) { for sink in runs.values { sink.leaseFreed(key) } }
+
     /// One piece of work of a sink's; see `SinkHost.spawn`.
     func run(_ number: Int) async { await runs[number]?.run() }
 
@@ -332,7 +335,7 @@ final class SinkRoster {
         entry.earlierDurations.add(sink.durations)
         for (stream, counters) in zip(sink.definition.streams, sink.state.counters) where entry.definition?.streams.contains(stream) == true {
             var counters = counters
-            (counters.inFlight, counters.held) = (0, 0)  // What did not land is taken over by others.
+            (counters.inFlight, counters.held, counters.blocked, counters.leases) = (0, 0, 0, 0)  // What did not land is taken over by others.
             entry.earlier[stream, default: SinkCounters()].add(counters)
         }
         tellSoon(entry)

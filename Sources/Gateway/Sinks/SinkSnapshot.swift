@@ -60,6 +60,16 @@ struct SinkSnapshot: Sendable {
         }
         family("sluice_sink_in_flight", "gauge", "Messages under way.") { [("", $0.counters.inFlight)] }
         family("sluice_sink_held", "gauge", "Messages held: under way, or waiting for a retry.") { [("", $0.counters.held)] }
+        family("sluice_sink_blocked", "gauge", "Messages held that wait for an earlier one of their key (order_by).") {
+            [("", $0.counters.blocked)]
+        }
+        family("sluice_sink_lease", "gauge", "1 while the stream is this gateway's to deliver (order_by).") { [("", $0.counters.leases)] }
+        family("sluice_sink_leases_taken_total", "counter", "How often the stream became this gateway's to deliver (order_by).") {
+            [("", $0.counters.leasesTaken)]
+        }
+        family("sluice_sink_leases_lost_total", "counter", "How often it was no longer, though it was not given up.") {
+            [("", $0.counters.leasesLost)]
+        }
         family("sluice_sink_lag", "gauge", "Messages that the group has not read yet, as Redis had it within the last 15 s.") {
             $0.backlog?.lag.map { [("", $0)] } ?? []
         }
@@ -98,7 +108,7 @@ struct SinkSnapshot: Sendable {
 
     private var states: [Sample] {
         let current = status.name
-        return ["running", "paused", "backing_off", "failing", "disabled", "draining"].map { (",state=\"\($0)\"", $0 == current ? 1 : 0) }
+        return ["running", "standby", "paused", "backing_off", "failing", "disabled", "draining"].map { (",state=\"\($0)\"", $0 == current ? 1 : 0) }
     }
 
     private static func escaped(_ text: String) -> String {
@@ -120,6 +130,7 @@ extension SinkStatus {
     var name: String {
         switch self {
         case .running: "running"
+        case .standby: "standby"
         case .paused: "paused"
         case .backingOff: "backing_off"
         case .failing: "failing"

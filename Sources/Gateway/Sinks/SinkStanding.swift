@@ -28,6 +28,9 @@ struct SinkStanding {
         var nextRetry: Int?
         /// Who holds pending messages, and how many.
         var holders: [(consumer: String, count: Int)] = []
+        /// Of an ordered sink: the consumer whose run delivers the stream, and the number of its lease; nil: nobody does now.
+        var leader: String?
+        var lease: Int?
         /// Of the oldest message that is neither delivered nor a dead letter.
         var oldest: StreamID?
     }
@@ -70,8 +73,18 @@ extension SinkStanding {
         }
         for report in reports { reasons += why(report) }
         for stream in streams { reasons += why(stream) }
+        for stream in streams { reasons += whyNobody(stream) }
         if reasons.isEmpty && pending == 0 && (lag == 0 || oldest == nil && lag == nil) {
             reasons.append(Reason(code: "idle", detail: "Everything in its streams was delivered, or lies before the place where its group began."))
+        }
+        // Nothing is wrong with a replica that stands by: another delivers.
+        for report in reports where report.state == "standby" {
+            let leaders = Set(streams.compactMap(\.leader)).sorted().map { Array($0.utf8).quoted }
+            reasons.append(
+                Reason(
+                    code: "standby",
+                    detail: "This replica stands by: the sink keeps an order, so one replica at a time delivers a stream\(leaders.isEmpty ? "." : ", now \(leaders.joined(separator: ", ")).")",
+                    replica: report.replica))
         }
         return reasons
     }
@@ -90,7 +103,7 @@ extension SinkStanding {
             say("backing_off", "The endpoint asked for patience, or is unwell: nothing is sent for another \(until - wall.milliseconds) ms.")
         }
         if report.failuresInARow > 0 { say(failureCode(report), failureText(report)) }
-        if report.isFull { say("full", "As many messages as max_held allows are held, in flight or waiting for a retry: no more are read.") }
+        if report.isFull { say("full", "As many messages as max_held allows are held, in flight, waiting for a retry\(definition?.isOrdered == true ? ", or behind an earlier one of their key" : ""): no more are read.") }
         for problem in report.problems { say("redis", "\(problem.detail)", stream: problem.stream) }
         return reasons
     }
@@ -121,9 +134,11 @@ extension SinkStanding {
             let next = stream.nextRetry.map { "; the next is due in \(max($0 - wall.milliseconds, 0)) ms" } ?? ""
             reasons.append(Reason(code: "waiting_for_retries", detail: "\(stream.retries) messages wait for their next attempt\(next).", stream: stream.name))
         }
-        let live = Set(reports.map(\.consumer))
+        let live = consumers
         for holder in stream.holders where !live.contains(holder.consumer) && holder.consumer != "unowned" {
             let lease = definition.map { " until they have been idle for lease_ms (\($0.lease.wholeMilliseconds))" } ?? ""
+            // Whose lease it is, of whom nothing is heard, is told below.
+            if holder.consumer == stream.leader { continue }
             reasons.append(
                 Reason(
                     code: "held_elsewhere",
@@ -131,6 +146,21 @@ extension SinkStanding {
                     stream: stream.name))
         }
         return reasons
+    }
+
+    private var consumers: Set<String> { Set(reports.map(\.consumer)) }
+
+    /// Why no replica delivers a stream of an ordered sink.
+    private func whyNobody(_ stream: Stream) -> [Reason] {
+        guard let definition, definition.isOrdered, stop == nil, stream.reason == nil else { return [] }
+        guard let leader = stream.leader else {
+            let detail = "No replica has the stream's lease just now: whoever had it gave it up or lost it, and another takes it in a moment, if one lives."
+            return [Reason(code: "no_leader", detail: detail, stream: stream.name)]
+        }
+        guard !consumers.contains(leader) else { return [] }
+        let detail =
+            "The stream's lease is with \(Array(leader.utf8).quoted), of whom nothing is heard; another replica takes over when it has run out (lease_ms, \(definition.lease.wholeMilliseconds))."
+        return [Reason(code: "no_leader", detail: detail, stream: stream.name)]
     }
 }
 
@@ -142,8 +172,14 @@ extension SinkStanding.Stream {
         let list = [RedisCommand.xinfoGroups(stream.bytes)]
         guard isWhole else { return list }
         let due = GatewayKeys.due(stream, group)
-        return list + [.xpending(stream.bytes, group: group.bytes), .zcard(due), .zrange(due, from: 0, to: 0, withScores: true)]
+        return list + [
+            .xpending(stream.bytes, group: group.bytes), .zcard(due), .zrange(due, from: 0, to: 0, withScores: true),
+            .hmget(GatewayKeys.sinkLease(stream, group), ["holder", "number"]),
+        ]
     }
+
+    /// Answers to the questions about a stream.
+    static func answerCount(isWhole: Bool) -> Int { isWhole ? 5 : 1 }
 
     init(_ name: String, _ group: GroupName, _ answers: ArraySlice<Result<RedisReply, RedisError>>) {
         self.name = name
@@ -160,13 +196,18 @@ extension SinkStanding.Stream {
         case .failure(let error)?: reason = SinkStanding.Stream.reason(error, name)
         case nil: break
         }
-        guard reason == nil, answers.count == 3 else { return }
+        guard reason == nil, answers.count == 4 else { return }
         if case .success(let summary)? = answers.popFirst() { readSummary(summary) }
         if case .success(let count)? = answers.popFirst() { retries = Int(count.integer ?? 0) }
         if case .success(let first)? = answers.popFirst() {
             var parts = first.elements
             parts.skip()
             nextRetry = parts.takeText().flatMap { Double($0) }.map { Int($0) }
+        }
+        if case .success(let found)? = answers.popFirst() {
+            var parts = found.elements
+            leader = parts.takeText()
+            lease = parts.takeText().flatMap { Int($0) }
         }
     }
 

@@ -133,6 +133,7 @@ extension SinkState {
             switch message.phase {
             case .ready, .writing(.begin, isSent: false): release(message, due: nil, unspent: true)
             case .due: release(message, due: nil, unspent: false)
+            case .blocked: release(message, due: message.dueWall, unspent: false)
             case .waiting, .writing(.schedule, isSent: false): release(message, due: message.dueWall, unspent: false)
             case .inFlight, .writing, .gone: break  // Their result says what to do.
             }

@@ -9,7 +9,7 @@ extension SinkState {
     mutating func reserve(_ stream: Int, at moment: Moment) -> Int {
         precondition(streams[stream].reserved == 0, "A stream has one reader, and it reads one thing at a time.")
         self.moment = moment
-        let count = isStopped || pausedUntil > moment.now ? 0 : credit
+        let count = isStopped || pausedUntil > moment.now ? 0 : credit(of: stream)
         if count > 0 {
             streams[stream].reserved = count
             // Or its turn would go to somebody who no longer waits.
@@ -56,6 +56,7 @@ extension SinkState {
 
     private mutating func arrived(_ stream: Int, _ arrival: SinkArrival) {
         let key = Key(stream: stream, id: arrival.message.id)
+        if definition.isOrdered { return arrivedInOrder(arrival, key) }
         if arrival.wasTakenOver { streams[stream].counters.takeovers += 1 }
         if let message = held[key] { return regained(message, arrival.deliveryCount) }
         streams[stream].watermark.opened(key.id)

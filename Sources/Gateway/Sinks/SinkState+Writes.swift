@@ -21,6 +21,7 @@ extension SinkState {
         move(message, to: .gone)
         held[message.key] = nil
         streams[message.key.stream].watermark.closed(message.key.id, settled: settled)
+        freeKey(of: message)
     }
 
     mutating func flushWrites() {
@@ -62,6 +63,9 @@ extension SinkState {
         case (.bury, .done), (.bury, .trimmed):
             streams[message.key.stream].counters.deadLetters[message.reason!, default: 0] += 1
             drop(message, settled: true)
+        case (_, .unled):
+            // It may be ours again, under another number. Else it stays pending.
+            leads(message.key.stream, at: moment.now) ? enqueue(message, write) : forget(message)
         case (.release, _):
             streams[message.key.stream].counters.released += 1
             drop(message, settled: false)
@@ -71,6 +75,7 @@ extension SinkState {
         case (_, .trimmed): trimmed(message)
         case (.schedule, .done): scheduled(message)
         case (.begin, .done):
+            guard leads(message.key.stream, at: moment.now) else { return forget(message) }
             guard !isStopped else { return release(message, due: nil, unspent: true) }
             becomeReady(message)
         }
@@ -79,6 +84,11 @@ extension SinkState {
     private mutating func scheduled(_ message: Held) {
         let dueWall = message.dueWall ?? moment.wall
         if isStopped { return release(message, due: dueWall, unspent: false) }
+        guard leads(message.key.stream, at: moment.now) else { return forget(message) }
+        wait(message, until: dueWall)
+    }
+
+    mutating func wait(_ message: Held, until dueWall: Duration) {
         // By our own clock: the wall's may be set meanwhile.
         let left = max(dueWall - moment.wall, .zero)
         move(message, to: .waiting(until: moment.now + left))
@@ -91,6 +101,10 @@ extension SinkState {
         var unsent: [Held] = []
         for id in ids {
             guard let message = held[Key(stream: stream, id: id)], message.phase == .writing(write, isSent: true) else { continue }
+            if write != .acknowledge, write != .bury, !leads(stream, at: moment.now) {
+                forget(message)
+                continue
+            }
             move(message, to: .writing(write, isSent: false))
             unsent.append(message)
         }
@@ -120,7 +134,7 @@ extension SinkState {
             guard let message = held[Key(stream: stream, id: id)] else { continue }
             switch message.phase {
             case .inFlight: message.isLost = true
-            case .ready, .waiting, .due:
+            case .ready, .waiting, .due, .blocked:
                 streams[stream].counters.lost += 1
                 drop(message, settled: false)
             case .writing, .gone: break  // The write itself asks who owns it.
@@ -130,7 +144,7 @@ extension SinkState {
             guard let message = held[Key(stream: stream, id: id)] else { continue }
             switch message.phase {
             case .inFlight: message.isTrimmed = true
-            case .ready, .waiting, .due: trimmed(message)
+            case .ready, .waiting, .due, .blocked: trimmed(message)
             case .writing, .gone: break
             }
         }

@@ -73,6 +73,8 @@ struct SinkState {
         case done = 1
         /// Its entry is no longer in the stream.
         case trimmed = 2
+        /// Nothing was done: it was written under a lease that had ended.
+        case unled = 3
     }
 
     enum Event {
@@ -90,6 +92,10 @@ struct SinkState {
         case writeFailed(Int, Write, [StreamID])
         /// What keeping messages alive found: no longer ours, no longer in the stream.
         case keptAlive(Int, lost: [StreamID], trimmed: [StreamID])
+        /// The stream's lease is ours: taken, or confirmed. The number of one that is lost tells which it was.
+        case leased(Int, Lease)
+        case renewed(Int, Lease)
+        case leaseLost(Int, number: Int)
         /// Redis is there again.
         case redisBack
         case timer
@@ -108,6 +114,8 @@ struct SinkState {
         case wake(at: Instant)
         /// A stream that found no free slot may ask again.
         case credit(Int)
+        /// The stream's lease is ours no longer.
+        case stoodDown(Int)
         case disabled(reason: String)
         /// Nothing is held any more, and nothing will come.
         case drained
@@ -121,6 +129,8 @@ struct SinkState {
         case waiting(until: Instant)
         /// Its time has come, and no slot is free.
         case due
+        /// It waits for an earlier message of its key.
+        case blocked
         /// No longer held; what still refers to it passes it over.
         case gone
     }
@@ -170,6 +180,9 @@ struct SinkState {
         var blockedUntil = Instant.zero
         var failures = 0
         var counters = SinkCounters()
+        /// Of an ordered sink; nil: others deliver this stream.
+        var lease: Lease?
+        var lanes = SinkLanes()
         var watermark = SinkWatermark()
     }
 
@@ -220,6 +233,7 @@ struct SinkState {
     func status(now: Instant) -> SinkStatus {
         if isDraining { return .draining }
         if let disabledReason { return .disabled(reason: disabledReason) }
+        if standsBy { return .standby }
         if let probeAt = pace.probeAt { return .failing(until: max(probeAt, pausedUntil)) }
         return pausedUntil > now ? .backingOff(until: pausedUntil) : .running
     }
@@ -230,7 +244,9 @@ struct SinkState {
         for (key, message) in held {
             counters[key.stream].held += 1
             if message.phase == .inFlight { counters[key.stream].inFlight += 1 }
+            if message.phase == .blocked { counters[key.stream].blocked += 1 }
         }
+        for stream in streams.indices where streams[stream].lease != nil { counters[stream].leases = 1 }
         return counters
     }
 
@@ -245,6 +261,9 @@ struct SinkState {
         case .wrote(let stream, let write, let results): wrote(stream, write, results)
         case .writeFailed(let stream, let write, let ids): writeFailed(stream, write, ids)
         case .keptAlive(let stream, let lost, let trimmed): keptAlive(stream, lost: lost, trimmed: trimmed)
+        case .leased(let stream, let lease): leased(stream, lease)
+        case .renewed(let stream, let lease): renewed(stream, lease)
+        case .leaseLost(let stream, let number): leaseLost(stream, number: number)
         case .redisBack: for stream in streams.indices { streams[stream].blockedUntil = .zero }
         case .timer: break  // What is due is found below.
         case .drain: stop(draining: true)
@@ -258,6 +277,7 @@ struct SinkState {
 
     /// Starts whatever can be started now.
     private mutating func advance() {
+        standDownInTime()
         while let message = waiting.popDue(moment.now) {
             guard case .waiting(let until) = message.phase, until <= moment.now else { continue }
             move(message, to: .due)
@@ -331,11 +351,11 @@ struct SinkState {
     }
 
     /// A reader that waits for credit is to have the probe.
-    private var leavesTurn: Bool { pace.isOpen && isFreshTurn && !wanting.isEmpty && credit > 0 }
+    private var leavesTurn: Bool { pace.isOpen && isFreshTurn && wanting.contains { credit(of: $0) > 0 } }
 
     private mutating func grantCredit() {
-        guard !isStopped, moment.now >= pausedUntil, credit > 0, !wanting.isEmpty else { return }
-        let stream = wanting.removeFirst()
+        guard !isStopped, moment.now >= pausedUntil, let place = wanting.firstIndex(where: { credit(of: $0) > 0 }) else { return }
+        let stream = wanting.remove(at: place)
         streams[stream].isWanting = false
         actions.append(.credit(stream))
     }
@@ -349,7 +369,10 @@ struct SinkState {
             if let lingerUntil, lingerUntil > moment.now { sooner(lingerUntil) }
             if let nextToken = pace.nextToken(moment.now) { sooner(nextToken) }
         }
-        for stream in streams where stream.blockedUntil > moment.now { sooner(stream.blockedUntil) }
+        for stream in streams {
+            if stream.blockedUntil > moment.now { sooner(stream.blockedUntil) }
+            if let lease = stream.lease { sooner(lease.until) }
+        }
         if let next { actions.append(.wake(at: next)) }
     }
 

@@ -36,9 +36,11 @@ final class SinkWire {
     /// Configured headers that depend on the message.
     private let templates: [(name: String, pieces: [Piece])]
     private let passesTrace: Bool
+    private let order: SinkDefinition.Order
 
     init(_ definition: SinkDefinition, stream: String, means: SinkMeans) {
         secrets = means.secrets
+        order = definition.orderBy
         format = definition.format
         isBatched = definition.isBatched
         source = SinkWire.source(of: stream)
@@ -80,6 +82,7 @@ final class SinkWire {
         scratch.clear()
         MessageWriter(body: scratch).writeFields(&fields)
         var message = SinkMessage(id: id, fields: scratch.takeArray())
+        message.lane = lane(again)
         fill(&message, again)
         if format != .json, message.unreadable == nil { compose(&message, again) }
         if message.headers.byteCount > SinkLimits.headerBytes, message.unreadable == nil {
@@ -126,6 +129,14 @@ final class SinkWire {
             (55...512).contains(trace.count), trace.allSatisfy({ $0 > 0x20 && $0 < 0x7F })
         {
             trace.withUnsafeBytes { message.headers.append(own: "traceparent", $0) }
+        }
+    }
+
+    private func lane(_ fields: RedisCursor) -> Int? {
+        switch order {
+        case .none: nil
+        case .stream: 0
+        case .field(let name): SinkWire.value(of: Array(name.utf8), in: fields)?.hashValue
         }
     }
 

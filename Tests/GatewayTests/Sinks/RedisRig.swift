@@ -213,6 +213,7 @@ actor SinkGateway: RedisClientDelegate {
         guard let nudge = Nudge(payload: payload) else { return }
         let key = WaitKey(stream: nudge.stream, group: nudge.group)
         on { gateway in
+            if nudge.kind == .lease { return gateway.sinks.forEach { $0.leaseFreed(key) } }
             if nudge.kind == .unowned { gateway.memory.index.nudged(key) }
             if nudge.kind == .due { gateway.memory.index.delayed(key) }
             gateway.longPoll.nudged(key)

@@ -47,7 +47,7 @@ struct SinkBatchTests {
                 case .write(let stream, let write, let entries): handle(.wrote(stream, write, entries.map { ($0.message.id, .done) }))
                 case .wake(let instant): wakeAt = min(wakeAt ?? instant, instant)
                 case .attempt: preconditionFailure("Messages go in batches.")
-                case .credit, .disabled, .drained: break
+                case .credit, .stoodDown, .disabled, .drained: break
                 }
             }
         }

@@ -56,7 +56,7 @@ struct SinkPaceTests {
                     handle(.wrote(stream, write, entries.map { ($0.message.id, .done) }))
                 case .wake(let instant): wakeAt = min(wakeAt ?? instant, instant)
                 case .credit: isWanting = true
-                case .disabled, .drained: break
+                case .stoodDown, .disabled, .drained: break
                 }
             }
         }

@@ -143,7 +143,7 @@ struct SinkWorld {
             case .write(let stream, let write, let entries): tasks.append(.write(stream, write, entries))
             case .wake(let instant): wakeAt = min(wakeAt ?? instant, instant)
             case .credit(let stream): wantsToRead.insert(stream)
-            case .disabled: break
+            case .disabled, .stoodDown: break
             case .drained: isDrained = true
             }
         }
@@ -241,7 +241,7 @@ struct SinkWorld {
                 switch state(Key(stream: stream, id: id)) {
                 case .lost: lost.append(id)
                 case .trimmed: gone.append(id)
-                case .done: pending[Key(stream: stream, id: id)]!.since = now
+                case .done, .unled: pending[Key(stream: stream, id: id)]!.since = now
                 }
             }
             handle(.keptAlive(stream, lost: lost, trimmed: gone))
