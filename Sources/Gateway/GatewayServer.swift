@@ -224,13 +224,13 @@ extension API {
         case .tellSinks: await sinks.tell()
         case .lookAtSinks: await sinks.look()
         case .unsaySinks: await sinks.unsay()
-        case .handBack(let stream, let group, let consumer, let ids):
+        case .handBack(let stream, let group, let consumer, let deliveries):
             do {
-                try await handBack(stream, group, from: consumer, ids)
+                try await handBack(stream, group, from: consumer, deliveries)
             } catch {
                 log.warning(
                     "Messages of a client that has gone stay with their consumer until they are claimed: \(error)",
-                    metadata: ["stream": "\(stream.bytes.quoted)", "group": "\(group.bytes.quoted)", "messages": "\(ids.count)"])
+                    metadata: ["stream": "\(stream.bytes.quoted)", "group": "\(group.bytes.quoted)", "messages": "\(deliveries.count)"])
             }
         }
     }

@@ -36,6 +36,11 @@ public enum RedisError: Error, Equatable, Sendable {
         }
     }
 
+    /// The command may have been executed, or may yet be.
+    public var isOutcomeUnknown: Bool {
+        if case .outcomeUnknown = self { true } else { false }
+    }
+
     /// From an error reply's line, e.g. `WRONGTYPE Operation against a key …`.
     init(errorLine: UnsafeRawBufferPointer) {
         self = .reply(code: RedisErrorCode(errorLine: errorLine), message: String(decoding: errorLine, as: UTF8.self))

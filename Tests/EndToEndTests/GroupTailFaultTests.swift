@@ -99,8 +99,74 @@ import Testing
         #expect(try rig.metric("sluice_tails") == 2)
     }
 
-    /// With `isRedisCut` what Redis gave in the moment of a cut stays with its consumer, whose next tail begins with it.
-    @Test(arguments: [false, true]) func `consumers that crash at random: every message is acknowledged, and none waits for a lease`(isRedisCut: Bool) throws {
+    @Test func `what Redis gave in the moment in which its connection broke is pushed by the same tail`() throws {
+        let rig = try Rig(["--redis-timeout-ms", "10000"])
+        let stream = try rig.newGroup("cut")
+        let tail = try rig.push(stream, "c")
+        var ids: [String] = []
+        for round in 1...4 {
+            let looks = try rig.metric("sluice_looks_total")
+            try waitUntil("it rests, and looks once a second") { try rig.metric("sluice_looks_total") >= looks + 2 }
+            let (cutter, writer) = (try rig.redis.connect(), try rig.redis.connect())
+            let before = try rig.metric("sluice_looks_total")
+            rig.redis.freeze()
+            // A Redis that is thawed hears its clients in the order in which they spoke: the message, the look, and what
+            // ends the look's connection before it has its answer.
+            ids.append("\(round)-0")
+            try writer.send(commands: [["XADD", stream, ids[round - 1], "n", "\(round)"]])
+            try waitUntil("it looks") { try rig.metric("sluice_looks_total") > before }
+            _ = try rig.metric("sluice_looks_total")  // It has gone out.
+            try cutter.send(commands: [["CLIENT", "KILL", "TYPE", "normal"]])
+            rig.redis.thaw()
+            // Where it was frozen in the middle of hearing them, the end came first.
+            if try rig.redis.run("XLEN", stream) != ":\(round)\r\n" { try rig.redis.run("XADD", stream, ids[round - 1], "n", "\(round)") }
+            #expect(try tail.messages(round) == ids)
+            try rig.waitUntilConnected()
+        }
+        #expect(try owners(rig, stream) == Dictionary(uniqueKeysWithValues: ids.map { ($0, "c") }))
+    }
+
+    @Test func `what a client has that came back stays with it when its former tails are found dead`() throws {
+        let rig = try Rig()
+        let stream = try rig.newGroup("back")
+        var tails = [try rig.push(stream, "c")]
+        let ids = try (1...3).map { try rig.add($0, to: stream) }
+        try tails[0].messages(3)
+        for _ in 0..<2 {
+            tails.append(try rig.push(stream, "c"))
+            #expect(try tails.last?.messages(3) == ids)
+        }
+        for tail in tails[..<2] { tail.socket.reset() }
+        try waitUntil("they have gone") { try rig.metric("sluice_tails") == 1 }
+        // Whoever is behind them in the gateway's and Redis' queues has seen what they did.
+        let last = try rig.add(4, to: stream)
+        #expect(try tails[2].messages(4) == ids + [last])
+        #expect(try rig.read(stream, "d", "block_ms=50").ids.isEmpty)
+        #expect(try owners(rig, stream) == Dictionary(uniqueKeysWithValues: (ids + [last]).map { ($0, "c") }))
+        // What was acknowledged meanwhile is not handed back, and not counted.
+        try rig.ack(stream, [ids[0]])
+        tails[2].socket.reset()
+        try waitUntil("it is handed back") { try rig.metric("sluice_handed_back_total") > 0 }
+        #expect(try owners(rig, stream) == Dictionary(uniqueKeysWithValues: (ids[1...] + [last]).map { ($0, "unowned") }))
+        #expect(try rig.metric("sluice_handed_back_total") == 3)
+    }
+
+    @Test func `a tail whose group has gone has nothing to hand back`() throws {
+        let rig = try Rig()
+        let stream = try rig.newGroup("none")
+        let tail = try rig.push(stream, "c")
+        let id = try rig.add(1, to: stream)
+        #expect(try tail.messages(1) == [id])
+        try rig.redis.run("XGROUP", "DESTROY", stream, "g")
+        _ = try tail.wait(for: "error")
+        rig.gateway.send(SIGTERM)
+        #expect(rig.gateway.waitForEnd(atMost: .seconds(20)) == 0)
+        #expect(!rig.gateway.log.contains("stay with their consumer"), "\(rig.gateway.log)")
+    }
+
+    /// With `isRedisCut` what Redis gave in the moment of a cut is found by its consumer's tail, or the next one.
+    @Test(arguments: [(false, true), (true, true), (true, false)])
+    func `consumers that crash at random: every message is acknowledged, and none waits for a lease`(isRedisCut: Bool, crash: Bool) throws {
         var random = SeededRandom()
         let rig = try Rig()
         let stream = try rig.newGroup("crash")
@@ -121,7 +187,7 @@ import Testing
                 #expect(events.allSatisfy { $0.name == "message" }, "\(random.note)")
                 let new = events.dropFirst(seen[index]).map(\.id).filter { !acked.contains($0) }
                 seen[index] = events.count
-                if Int.random(in: 0..<8, using: &random) == 0 {
+                if crash, Int.random(in: 0..<8, using: &random) == 0 {
                     tails[index].socket.reset()
                     tails[index] = try push(index)
                     seen[index] = 0

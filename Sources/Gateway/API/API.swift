@@ -15,8 +15,8 @@ enum BackgroundWork: Sendable {
     case look(WaiterID)
     /// A parked call's time is up.
     case answerEmpty(WaiterID)
-    /// What was read for a client that has gone becomes unowned.
-    case handBack(StreamName, GroupName, ConsumerName, ids: [[UInt8]])
+    /// What was read for a client that has gone becomes unowned, but for what was delivered again since.
+    case handBack(StreamName, GroupName, ConsumerName, [Delivery])
     /// Which groups have a recovery policy, and what it says; of one group, or of all.
     case loadPolicy(WaitKey)
     case loadPolicies

@@ -59,11 +59,25 @@ extension API {
         return done == items.count ? .allDone : lost == items.count ? .allLost : .mixed
     }
 
-    /// What a client that has gone was to get becomes unowned, a slice at a time.
-    func handBack(_ stream: StreamName, _ group: GroupName, from consumer: ConsumerName, _ ids: [[UInt8]]) async throws(RedisError) {
-        for start in stride(from: 0, to: ids.count, by: Limits.scriptSlice) {
-            let slice = ids[start..<min(start + Limits.scriptSlice, ids.count)]
-            _ = try await store.evaluate(SettleScript.script, SettleScript.handBack(stream, group, from: consumer, slice))
+    /// What a client that has gone was to get becomes unowned, a slice at a time. What was delivered again since, perhaps to
+    /// the same client under the same name, is left where it is. With its group everything that was pending has gone.
+    func handBack(
+        _ stream: StreamName, _ group: GroupName, from consumer: ConsumerName, _ deliveries: [Delivery]
+    ) async throws(RedisError) {
+        for start in stride(from: 0, to: deliveries.count, by: Limits.scriptSlice) {
+            let slice = deliveries[start..<min(start + Limits.scriptSlice, deliveries.count)]
+            let reply: RedisReply
+            do {
+                reply = try await store.evaluate(SettleScript.script, SettleScript.handBack(stream, group, from: consumer, slice))
+            } catch {
+                if error.code == .noGroup || error.code == .wrongType { return }
+                throw error
+            }
+            var parts = reply.elements
+            guard var statuses = parts.takeArray() else { continue }
+            while statuses.remaining > 0 {
+                if statuses.takeBytes()?.isSame(as: "done") ?? false { longPoll.counters.handedBack += 1 }
+            }
         }
     }
 }

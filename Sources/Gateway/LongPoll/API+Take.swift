@@ -133,6 +133,7 @@ extension API {
                     late: lateness.handsBack ? { [self] reply in handBack(read, late: .taken(reply)) } : nil)
             } catch {
                 if batch.count == before { throw error }
+                batch.isUncertain = error.isOutcomeUnknown
                 return batch.isFull = false
             }
             guard let parts = reply.takenParts else { return }
@@ -309,14 +310,17 @@ extension API {
     /// The messages become unowned, and the next waiter gets them.
     func handBack(_ read: GroupRead, _ batch: Batch) {
         guard !batch.isEmpty, !read.noAck, read.position == .new else { return }
-        longPoll.counters.handedBack += batch.count
-        startWork(.handBack(read.stream, read.group, read.consumer, ids: batch.ids))
+        handBack(read, batch.deliveries)
+    }
+
+    func handBack(_ read: GroupRead, _ deliveries: [Delivery]) {
+        startWork(.handBack(read.stream, read.group, read.consumer, deliveries))
     }
 
     func handBack(_ read: GroupRead, late slice: Batch.Slice) {
         var batch = Batch()
         batch.slices = [slice]
-        batch.count = batch.ids.count
+        batch.count = batch.deliveries.count
         handBack(read, batch)
     }
 

@@ -83,6 +83,13 @@ struct Lateness {
     }
 }
 
+/// A message that its consumer was given.
+struct Delivery: Sendable {
+    let id: StreamID
+    /// Its delivery count then: a higher one means that it was delivered again. 0: not known.
+    let count: Int64
+}
+
 /// What one look got: the messages are in the reply's body already; this is what else is known of them.
 struct Batch {
     /// A reply of Redis with messages in it.
@@ -93,7 +100,7 @@ struct Batch {
 
     var slices: [Slice] = []
     /// The messages of slices that are no longer kept.
-    private var released: [StreamID] = []
+    private var released: [Delivery] = []
     var count = 0
     /// Bytes that they are in the reply.
     var bytes = 0
@@ -101,6 +108,8 @@ struct Batch {
     var last: StreamID?
     /// As many as were asked for, or as fit: there may be more.
     var isFull = false
+    /// A later call of the look was not answered: Redis may have given more.
+    var isUncertain = false
     /// Where the script goes on, while there may be more for it to take.
     var cursor: String?
     /// When the next unowned message falls due.
@@ -110,32 +119,45 @@ struct Batch {
 
     var isEmpty: Bool { count == 0 }
 
-    /// The IDs of all messages: for handing them back.
-    var ids: [[UInt8]] { released.map { Array($0.description.utf8) } + keptIDs }
+    /// All messages of a look for new ones: for handing them back.
+    var deliveries: [Delivery] { released + kept }
 
-    private var keptIDs: [[UInt8]] {
+    private var kept: [Delivery] {
         slices.flatMap { slice in
             switch slice {
-            case .read(let reply): reply.entriesOfOnlyStream.map(Batch.ids) ?? []
-            case .taken(let reply): reply.takenParts.map { Batch.ids($0.taken) + Batch.ids($0.fresh) } ?? []
+            case .read(let reply): reply.entriesOfOnlyStream.map(Batch.fresh) ?? []
+            case .taken(let reply): reply.takenParts.map { Batch.taken($0.taken) + Batch.fresh($0.fresh) } ?? []
             }
         }
     }
 
-    /// Lets Redis' replies go: of messages that are on their way, only the IDs are still needed.
+    /// Lets Redis' replies go: of messages that are on their way, only this is still needed.
     mutating func releaseReplies() {
-        released += keptIDs.compactMap { $0.withUnsafeBytes { StreamID($0) } }
+        released += kept
         slices = []
     }
 
-    private static func ids(_ entries: RedisCursor) -> [[UInt8]] {
+    private static func fresh(_ entries: RedisCursor) -> [Delivery] {
         var entries = entries
-        var ids: [[UInt8]] = []
-        while let parts = entries.enterArray() {
-            if let id = entries.takeBytes() { ids.append(Array(id)) }
-            for _ in 1..<max(parts, 1) { entries.skip() }
+        var list: [Delivery] = []
+        while entries.remaining > 0 {
+            if let id = entries.peekID() { list.append(Delivery(id: id, count: 1)) }
+            entries.skip()
         }
-        return ids
+        return list
+    }
+
+    private static func taken(_ rows: RedisCursor) -> [Delivery] {
+        var rows = rows
+        var list: [Delivery] = []
+        while rows.remaining > 0 {
+            let id = rows.peekID()
+            guard var row = rows.takeArray() else { continue }
+            row.skip()
+            row.skip()
+            if let id { list.append(Delivery(id: id, count: row.takeInteger() ?? 0)) }
+        }
+        return list
     }
 }
 

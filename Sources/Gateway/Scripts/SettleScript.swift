@@ -1,10 +1,11 @@
 // Settles messages that a consumer holds: acknowledges, makes unowned, keeps alive. One script, because the owner
 // must still be the one who settles: who was slower than the lease must not touch what another has taken over.
-// Handing back what was read for a client that has gone is a settle of nacks.
+// Handing back what was read for a client that has gone is a nack of what was not delivered again since: a client that
+// came back under the same name may have it.
 //
 // KEYS  stream, the group's due times
-// ARGV  group, the consumer that settles, 1 for the group's numbers, then triples: ack, nack or extend, id, the
-//       nack's delay in ms ("" for none)
+// ARGV  group, the consumer that settles, 1 for the group's numbers, then triples: ack, nack, extend or
+//       hand_back, id, the nack's delay in ms ("" for none) or the delivery count of what is handed back ("": any)
 // Reply [for each id done, lease_lost, not_pending or deleted; XINFO GROUPS, or nil]
 // A nack leaves the delivery count and makes the message idle for anybody's claim (TIME 0: IDLE above now is silently
 // 0, on every server). Its due time is by Redis' clock: the one that reads are held against.
@@ -23,10 +24,11 @@ enum SettleScript {
         local time = redis.call('TIME')
         local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
-        local function settle(operation, id, delay)
+        local function settle(operation, id, value)
           local row = redis.call('XPENDING', stream, group, id, id, 1)[1]
           if not row then return 'not_pending' end
           if row[2] ~= owner then return 'lease_lost' end
+          if operation == 'hand_back' and value and row[4] > value then return 'lease_lost' end
           if operation == 'ack' then
             forget(id)
           elseif not exists(id) then
@@ -35,7 +37,7 @@ enum SettleScript {
           elseif operation == 'extend' then
             redis.call('XCLAIM', stream, group, owner, 0, id, 'JUSTID')
           else
-            give(id, 'unowned', row[4], 'TIME', 0, delay and now + delay)
+            give(id, 'unowned', row[4], 'TIME', 0, operation == 'nack' and value and now + value)
           end
           return 'done'
         end
@@ -62,13 +64,15 @@ enum SettleScript {
     }
 
     /// Makes messages unowned, due at once.
-    static func handBack(_ stream: StreamName, _ group: GroupName, from owner: ConsumerName, _ ids: ArraySlice<[UInt8]>) -> RedisCommand {
-        var command = begin(stream, group, owner, count: ids.count)
+    static func handBack(
+        _ stream: StreamName, _ group: GroupName, from owner: ConsumerName, _ deliveries: ArraySlice<Delivery>
+    ) -> RedisCommand {
+        var command = begin(stream, group, owner, count: deliveries.count)
         command.append(literal: "0")
-        for id in ids {
-            command.append(literal: "nack")
-            command.append(id)
-            command.append(literal: "")
+        for delivery in deliveries {
+            command.append(literal: "hand_back")
+            command.append(id: delivery.id)
+            if delivery.count > 0 { command.append(decimal: delivery.count) } else { command.append(literal: "") }
         }
         return command
     }

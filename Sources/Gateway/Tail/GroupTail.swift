@@ -7,9 +7,12 @@
 //   queues up again behind the others.
 // - Acknowledging is anybody's ordinary call, perhaps at another replica, and Redis tells nobody of it. So what it has
 //   sent counts until it must know better: when it may send no more it asks Redis which of them are still pending,
-//   after 20 ms and, as long as nothing changes, less and less often, at least every 500 ms.
+//   after 20 ms and, until a quarter of that is free or 300 ms are over, less and less often, at least every 500 ms.
+// - What Redis gave to a look that it did not answer is pending for its consumer, unseen. So then, too, it asks what is
+//   pending, and where that is more than it has sent, the rest comes as its own pending ones do.
 // - Nothing is taken for a client that has not taken what was sent. When it goes, whatever it was sent and is still
-//   its consumer's becomes unowned, whichever way the tail ended.
+//   its consumer's becomes unowned, whichever way the tail ended, but for what was delivered again since: its client may
+//   have come back under its name before it was known to have gone.
 
 import HTTP
 import Net
@@ -22,16 +25,21 @@ final class GroupTail: EventStream, WaiterOwner, ReplyTaker {
     private let maxPending: Int
     private var state = State.opening
     private var waiter: Waiter?
-    /// What it was sent and has not acknowledged, as far as we know.
-    private var held: Set<StreamID> = []
+    /// What it was sent and has not acknowledged, as far as we know, with its delivery count then; 0: not known (yet).
+    private var held: [StreamID: Int64] = [:]
     /// Its pending messages of before are sent up to here; nil: all.
     private var recalled: StreamID? = .zero
     private var recallCount = 0
     private var first: RedisReply?
     private var timer: TimerID?
     private var pause = GroupTail.shortestPause
-    /// Where the count of what is pending goes on, and what it has found.
+    /// What the count of the pending ones has found of those held, and how far it has come.
     private var counted: Set<StreamID> = []
+    private var cursor: StreamID?
+    /// Redis may have given more than we know of: the count looks at all that is pending.
+    private var isUncertain = false
+    /// Such a count has found what is not held, behind this one.
+    private var missed: StreamID?
 
     private static let shortestPause = Duration.milliseconds(20)
     private static let longestPause = Duration.milliseconds(500)
@@ -73,8 +81,9 @@ final class GroupTail: EventStream, WaiterOwner, ReplyTaker {
         if let timer { api.loop.cancel(timer) }
         if let waiter { api.longPoll.leave(waiter) }
         (timer, waiter) = (nil, nil)
-        handBack(held)
-        held = []
+        guard !held.isEmpty else { return }
+        api.handBack(read, held.map { Delivery(id: $0.key, count: $0.value) }.sorted { $0.id < $1.id })
+        held = [:]
     }
 
     override func caughtUp() {
@@ -86,7 +95,7 @@ final class GroupTail: EventStream, WaiterOwner, ReplyTaker {
     private func goOn() {
         guard isOpen, backlog == 0 else { return state = .idle }
         let room = maxPending - held.count
-        if room <= 0 {
+        if room <= 0 || isUncertain {
             pauseThenCount()
         } else if let recalled {
             state = .recalling
@@ -114,33 +123,68 @@ final class GroupTail: EventStream, WaiterOwner, ReplyTaker {
         guard isOpen, state == .recalling || state == .counting else { return }
         if error.code == .noGroup || error.code == .wrongType {
             // Nothing is pending any more, and its next look learns what is gone, or finds it created anew.
-            (held, recalled) = ([], nil)
+            (held, recalled, isUncertain) = ([:], nil, false)
             return goOn()
         }
+        // A recall counts as a delivery, whether or not its answer comes: the next one is not before Redis answers again.
+        if state == .recalling { isUncertain = true }
         pauseThenCount()
     }
 
     // MARK: Its own pending messages
 
     private func recall(_ reply: RedisReply) {
+        pause = GroupTail.shortestPause
+        state = .idle
+        recalled = nil
+        guard var entries = reply.entriesOfOnlyStream, let first = entries.peekID() else { return goOn() }
+        let isFull = entries.remaining >= recallCount
         let body = api.newBody()
         defer { api.loop.buffers.give(body) }
-        var batch = Batch()
-        var own = read
-        own.position = .pending(after: .zero)
-        api.absorb(reply, own, recallCount, into: body, &batch)
-        recalled = batch.isFull ? batch.last : nil
-        deliver(batch, body)
+        var writer = EventWriter(body, asPairs: read.asPairs)
+        var last = first
+        while entries.remaining > 0 {
+            if let id = entries.peekID() { last = id }
+            if let count = held[last] {
+                if count > 0 { held[last] = count + 1 }
+                entries.skip()
+            } else {
+                writer.write(&entries)
+            }
+        }
+        if isFull { recalled = last }
+        let counts = xpending(from: .including(first), to: .including(last), count: recallCount)
+        // Unless it can be sent they are not known, and handed back in any case.
+        do { try api.store.send(counts, to: RecallCounts(self), patience: nil, late: nil) } catch {}
+        deliver(writer.events.map { Delivery(id: $0.id, count: 0) }, body)
+    }
+
+    /// The delivery counts of what was recalled, which Redis does not give with it.
+    private final class RecallCounts: ReplyTaker {
+        private let tail: GroupTail
+
+        init(_ tail: GroupTail) { self.tail = tail }
+
+        func redisAnswered(_ reply: RedisReply) {
+            var rows = reply.elements
+            while rows.remaining > 0 {
+                let id = rows.peekID()
+                guard var row = rows.takeArray() else { continue }
+                for _ in 0..<3 { row.skip() }
+                if let id, tail.held[id] == 0 { tail.held[id] = row.takeInteger() ?? 0 }
+            }
+        }
+
+        func redisFailed(_ error: RedisError) {}
     }
 
     /// And goes on when the client has taken them.
-    private func deliver(_ batch: Batch, _ body: ByteBuffer) {
+    private func deliver(_ deliveries: [Delivery], _ body: ByteBuffer) {
         state = .idle
-        guard batch.count > 0 else { return goOn() }
+        guard !deliveries.isEmpty else { return goOn() }
         pause = GroupTail.shortestPause
-        let ids = batch.ids.compactMap { $0.withUnsafeBytes { StreamID($0) } }
-        held.formUnion(ids)
-        send(EventBatch(body.bytes, ids))
+        for delivery in deliveries { held[delivery.id] = delivery.count }
+        send(EventBatch(body.bytes, deliveries.map(\.id)))
     }
 
     // MARK: New ones
@@ -187,14 +231,23 @@ final class GroupTail: EventStream, WaiterOwner, ReplyTaker {
         api.longPoll.report(waiter, look)
         guard !batch.isEmpty else { return }
         guard isOpen, state == .looking else { return api.handBack(read, batch) }
-        deliver(batch, body)
+        isUncertain = batch.isUncertain
+        deliver(batch.deliveries, body)
     }
 
     private func failed(_ waiter: Waiter, _ error: RedisError) async {
         var end: Problem?
         if error.code == .noGroup || error.code == .wrongType { end = await api.explain(error, read.stream, read.group) }
-        if state == .looking { state = .waiting }
-        guard let end, let reason = end.waitEnd else { return api.longPoll.report(waiter, WaitHome.Look(result: .failed)) }
+        let isItsLook = state == .looking
+        if isItsLook { state = .waiting }
+        guard let end, let reason = end.waitEnd else {
+            api.longPoll.report(waiter, WaitHome.Look(result: .failed))
+            guard isItsLook, error.isOutcomeUnknown, self.waiter === waiter else { return }
+            api.longPoll.leave(waiter)
+            self.waiter = nil
+            isUncertain = true
+            return pauseThenCount()
+        }
         if self.waiter === waiter { self.waiter = nil }
         api.longPoll.report(waiter, WaitHome.Look(result: .ended(reason)))
         self.end(end)
@@ -208,7 +261,7 @@ final class GroupTail: EventStream, WaiterOwner, ReplyTaker {
 
     private func pauseThenCount() {
         state = .counting
-        counted = []
+        (counted, cursor, missed) = ([], nil, nil)
         timer = api.loop.schedule(at: api.loop.now + pause) { [weak self] in
             guard let self else { return }
             timer = nil
@@ -218,32 +271,34 @@ final class GroupTail: EventStream, WaiterOwner, ReplyTaker {
     }
 
     private func askForPending() {
-        guard let first = counted.max()?.next ?? held.min(), let last = held.max() else { return goOn() }
-        ask(.xpending(
-            read.stream.bytes, group: read.group.bytes, from: .including(first), to: .including(last), count: Limits.scriptSlice,
-            consumer: read.consumer.bytes))
+        let after = cursor.map { StreamBound.excluding($0) }
+        if isUncertain { return ask(xpending(from: after ?? .earliest, to: .latest, count: Limits.scriptSlice)) }
+        guard let first = held.keys.min(), let last = held.keys.max() else { return goOn() }
+        ask(xpending(from: after ?? .including(first), to: .including(last), count: Limits.scriptSlice))
+    }
+
+    /// Of what is pending for its consumer.
+    private func xpending(from: StreamBound, to: StreamBound, count: Int) -> RedisCommand {
+        .xpending(read.stream.bytes, group: read.group.bytes, from: from, to: to, count: count, consumer: read.consumer.bytes)
     }
 
     private func count(_ reply: RedisReply) {
         var rows = reply.elements
         let isAll = rows.remaining < Limits.scriptSlice
         while rows.remaining > 0 {
-            if let id = rows.peekID() { counted.insert(id) }
+            if let id = rows.peekID() {
+                if held[id] != nil { counted.insert(id) } else { missed = missed ?? cursor ?? .zero }
+                cursor = id
+            }
             rows.skip()
         }
         guard isAll else { return askForPending() }
-        if held.isSubset(of: counted) { return pauseThenCount() }
-        held.formIntersection(counted)
-        counted = []
+        held = held.filter { counted.contains($0.key) }
+        if isUncertain { (isUncertain, recalled) = (false, missed) }
+        // With a backlog, each message that is acknowledged would cost such a count and a look.
+        let (room, isLong) = (maxPending - held.count, pause * 2 > GroupTail.longestPause)
+        guard room >= max(1, maxPending / 4) || room > 0 && isLong else { return pauseThenCount() }
         pause = GroupTail.shortestPause
         goOn()
-    }
-
-    // MARK: What it leaves behind
-
-    private func handBack(_ ids: Set<StreamID>) {
-        guard !ids.isEmpty else { return }
-        api.longPoll.counters.handedBack += ids.count
-        api.startWork(.handBack(read.stream, read.group, read.consumer, ids: ids.sorted().map { Array($0.description.utf8) }))
     }
 }
