@@ -70,7 +70,7 @@ public actor GatewayServer {
     /// Before any loop runs: who the others are.
     func meet(_ peers: [GatewayServer]) { self.peers = peers }
 
-    /// Connects to Redis. `hasTried` is called once, when that has succeeded or failed, within `redis_timeout_ms`:
+    /// Connects to Redis. `hasTried` is called once, when that has succeeded or failed, or takes long:
     /// then it is known whether calls are to be answered or refused, and `accept` may follow.
     func start(_ listener: borrowing ListeningSocket, hasTried: @escaping () -> Void) {
         api.longPoll.links = LongPoll.Links(
@@ -97,7 +97,12 @@ public actor GatewayServer {
         watcher.hasTried = hasTried
         redis.delegate = watcher
         redis.start()
+        let patience = min(shared.config.limits.redisTimeout, GatewayServer.startPatience)
+        loop.schedule(at: loop.now + patience) { [watcher] in watcher.hasTriedOnce() }
     }
+
+    /// Whoever asks whether the process lives is not to wait for a Redis that answers nothing.
+    private static let startPatience = Duration.seconds(5)
 
     func accept() {
         if !api.isDraining { acceptor?.start() }

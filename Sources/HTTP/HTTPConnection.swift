@@ -157,7 +157,7 @@ public final class HTTPConnection: Pollable, Flushable {
         return true
     }
 
-    // A client that vanished without a FIN while it was parked is found within a minute.
+    // A client that vanished without a FIN while it was parked, or sent events, is found within a minute.
     private static let probeIdle = Duration.seconds(30)
     private static let probeInterval = Duration.seconds(10)
     private static let probes = 3

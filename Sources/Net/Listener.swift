@@ -43,6 +43,7 @@ public final class Acceptor: Pollable {
     private let loop: EventLoop
     private let descriptor: Int32
     private var registration: Registration?
+    private var isStopped = false
 
     /// Connections taken per wake-up; the rest wait for the next tick, or for another loop.
     private static let batch = 16
@@ -65,6 +66,11 @@ public final class Acceptor: Pollable {
     }
 
     public func stop() {
+        isStopped = true
+        deregister()
+    }
+
+    private func deregister() {
         if let registration { loop.deregister(registration) }
         registration = nil
     }
@@ -90,10 +96,10 @@ public final class Acceptor: Pollable {
 
     private func takeBreath(_ error: SystemError) {
         failed(error)
-        stop()
+        deregister()
         loop.schedule(at: loop.now + Acceptor.pause) { [weak self] in
             // Registering can fail for the same want: then the next pause tries again.
-            guard let self, registration == nil else { return }
+            guard let self, registration == nil, !isStopped else { return }
             start()
         }
     }

@@ -135,12 +135,12 @@ extension RedisClient {
         lastReason = reason
         guard !isClosing else { return finishClosing() }
         // A name may have several addresses: the next one is tried at once.
-        let pause = wasUp || addresses.isEmpty ? backoff() : .zero
-        timers.retry = loop.schedule(at: loop.now + pause) { [unowned self] in
+        let isOver = wasUp || addresses.isEmpty
+        timers.retry = loop.schedule(at: loop.now + (isOver ? backoff() : .zero)) { [unowned self] in
             timers.retry = nil
             connect()
         }
-        delegate?.redisDisconnected(self, reason: reason)
+        if isOver { delegate?.redisDisconnected(self, reason: reason) }
     }
 
     /// The reason in words that hold what the server last said.

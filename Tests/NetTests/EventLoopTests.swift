@@ -101,6 +101,20 @@ struct EventLoopTests {
         #expect(ears[0].heard.count + ears[1].heard.count == 1)
     }
 
+    @Test func `a peer that vanished is given up after the same time, whether data waits for it or not`() throws {
+        let wanted = try #require(SocketAddress(literal: "127.0.0.1", port: 0))
+        let listener = try ListeningSocket(binding: wanted)
+        let client = try Socket.connect(to: listener.address)
+        client.setKeepAlive(idle: .seconds(30), interval: .seconds(10), probes: 3)
+        func value(_ option: Int32) -> Int32 {
+            var (value, size) = (Int32(0), socklen_t(MemoryLayout<Int32>.size))
+            getsockopt(client.descriptor, Int32(IPPROTO_TCP), option, &value, &size)
+            return value
+        }
+        #expect(value(TCP_KEEPIDLE) + value(TCP_KEEPINTVL) * value(TCP_KEEPCNT) == 60)
+        #expect(value(TCP_USER_TIMEOUT) == 60_000)
+    }
+
     @Test func `flushing happens once a tick, after the jobs, however often it was asked for`() throws {
         final class Pipe: Flushable {
             var isAsked = false

@@ -9,9 +9,13 @@ group=${SLUICE_URL:-http://localhost:8080}/v1/streams/${STREAM:-orders:payments}
 retry_every=${RETRY_EVERY:-30}
 
 # ask METHOD PATH [BODY]: asks until there is a good answer; every call here may be repeated. (curl's own --retry
-# gives up on a connection that broke in the middle of an answer.)
+# gives up on a connection that broke in the middle of an answer.) Not longer than the worker lives, whose number is $$ in
+# a subshell too.
 ask() {
-    until curl -sS --fail --max-time 90 -X "$1" ${3:+-d "$3"} "$group$2"; do sleep 1; done
+    until curl -sS --fail --max-time 90 -X "$1" ${3:+-d "$3"} "$group$2"; do
+        kill -0 $$ 2>/dev/null || exit
+        sleep 1
+    done
 }
 
 # Stands for the call of a payment provider.

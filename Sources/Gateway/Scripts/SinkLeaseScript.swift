@@ -31,7 +31,9 @@ enum SinkLeaseScript {
         end
         if now_has[1] ~= holder or now_has[2] ~= number then return 0 end
         if wish == 'renew' then return redis.call('PEXPIRE', lease, life) end
-        redis.call('DEL', lease)
+        -- The number stays for a while: the next is greater, be it in the same millisecond.
+        redis.call('HDEL', lease, 'holder')
+        redis.call('PEXPIRE', lease, 60000)
         -- Those who stand by are told. Where an ACL refuses the channel they find out by themselves.
         redis.pcall('PUBLISH', 'sluice:nudge', 'l' .. #ARGV[5] .. ':' .. ARGV[5] .. ARGV[6])
         return 1

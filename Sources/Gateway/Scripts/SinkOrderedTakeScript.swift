@@ -6,14 +6,17 @@
 // KEYS  stream, the group's due times, the lease, and, where the sink has one, the dead-letter stream
 // ARGV  group, consumer, the lease's number, which: all (also those under our own name: an earlier answer may be lost),
 //       others (not ours), unowned, new; how many, the idle ms after which a message is anybody's, the ID to begin after
-//       ("" for the start), how consumers of this sink are named, and how those among them that have had the lease
+//       ("" for the start), how consumers of this sink are named, how those among them that have had the lease, and for how
+//       many ms a request of theirs may be on its way
 // Reply [taken, trimmed, cursor, waits], or nil: the lease is not ours
 //   taken    rows [id, fields, delivery count, due ms since 1970 or "", 1 where somebody else had it, or nobody]
 //   trimmed  how many became dead letters, or, without a dead-letter stream, were left pending
 //   cursor   the ID to go on after; empty: all was seen
-//   waits    1: the next one is held by a run of this sink from before it was ordered, which hands it back soon
-// Whose names say that they have had the lease have it no longer, so what they hold is taken whatever its idle time. What
-// other consumers of the group hold is theirs until it was idle for the lease: it is passed over.
+//   waits    ms until the next one is anybody's, where it is held by a run of this sink from before it was ordered, which
+//            hands it back soon, or by one that has had the lease, with a request that may be on its way; else 0
+// Whose names say that they have had the lease have it no longer. What they hold is taken as soon as no request with it can
+// be on its way: each begins with an idle time of 0. That holds it back only where Redis has forgotten the lease before its
+// end. What other consumers of the group hold is theirs until it was idle for the lease: it is passed over.
 // It looks at no more than 1,000 pending messages: Redis serves nobody else meanwhile.
 
 import Net
@@ -29,7 +32,7 @@ enum SinkOrderedTakeScript {
         """
         local stream, due, lease, dead = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
         local group, consumer, wish, count, idle_limit = ARGV[1], ARGV[2], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
-        local sink, leader = ARGV[8], ARGV[9]
+        local sink, leader, flight = ARGV[8], ARGV[9], tonumber(ARGV[10])
         \(LeaseFragment.lua)
         if not leads(lease, consumer, ARGV[3]) then return false end
         local taken, trimmed = {}, 0
@@ -70,8 +73,9 @@ enum SinkOrderedTakeScript {
           local id, holder, idle = row[1], row[2], row[3]
           local is_own = holder == consumer
           if is_own and wish ~= 'all' then return end
-          if not is_own and holder ~= 'unowned' and not begins(holder, leader) and idle < idle_limit then
-            return begins(holder, sink) and 'waits'
+          if not is_own and holder ~= 'unowned' then
+            local limit = begins(holder, leader) and flight or idle_limit
+            if idle < limit then return begins(holder, sink) and limit - idle or nil end
           end
           local entry = redis.call('XRANGE', stream, id, id)[1]
           if not entry then return bury(row) end
@@ -87,7 +91,8 @@ enum SinkOrderedTakeScript {
           local rows = redis.call(unpack(query))
           for _, row in ipairs(rows) do
             if #taken == count then return {taken, trimmed, last, 0} end
-            if visit(row) then return {taken, trimmed, last, 1} end
+            local wait = visit(row)
+            if wait then return {taken, trimmed, last, wait} end
             last = row[1]
           end
           if #rows < 100 then return {taken, trimmed, '', 0} end
@@ -101,7 +106,7 @@ enum SinkOrderedTakeScript {
 
     static func call(
         _ stream: StreamName, _ group: GroupName, _ consumer: ConsumerName, _ number: Int, dead: StreamName?, of sink: String,
-        _ search: Search, count: Int, lease: Duration, after cursor: [UInt8]
+        _ search: Search, count: Int, lease: Duration, flight: Duration, after cursor: [UInt8]
     ) -> RedisCommand {
         var command = script.call(keyCount: dead == nil ? 3 : 4, effect: .consume, reserving: 512)
         command.appendKey(stream.bytes)
@@ -117,6 +122,7 @@ enum SinkOrderedTakeScript {
         command.append(cursor)
         command.append(prefixes(sink).all)
         command.append(prefixes(sink).leading)
+        command.append(milliseconds: flight)
         return command
     }
 }

@@ -4,7 +4,8 @@
 // gives it up. Then it goes through the pending list once, from its beginning, whoever of the sink's runs has left what is
 // there; then it reads what is new, and goes through again, for others' leavings only, a few times a lease. Of a take that
 // ended without an answer it can't know what Redis did, or will still do: it takes the lease again, whose new number the
-// lost take does not carry, and goes through the list from its beginning, its own messages included.
+// lost take does not carry, and goes through the list from its beginning, its own messages included. So it does when Redis
+// is there again: what it had confirmed may be forgotten.
 //
 // The lease is confirmed so often that a request may begin at any time, though it must end, at the latest by `timeout_ms`,
 // before the lease does.
@@ -25,6 +26,7 @@ extension Sink {
     /// Takes the lease, or waits a while. The reader calls it again until it has the lease.
     func standBy(_ stream: SinkStream) async {
         let sent = host.loop.now
+        let own = state.streams[stream.index].lease?.number
         let call = SinkLeaseScript.take(stream.name, stream.group, for: consumer, lasting: definition.lease)
         do throws(RedisError) {
             var parts = try await host.store.evaluate(SinkLeaseScript.script, call).elements
@@ -33,6 +35,7 @@ extension Sink {
             stream.failures = 0
             if number > 0 { return await lead(stream, Int(number), since: sent) }
             stream.mustTakeLease = true
+            if let own { handle(.leaseLost(stream.index, number: own)) }
             if stream.leader != holder { log.info("standing by", metadata: stream.metadata(["leader": "\(holder)"])) }
             stream.leader = holder
             // A moment after it has run out, where it has. (Below zero: it lives for ever, by nobody's doing that we know of.)
@@ -46,9 +49,13 @@ extension Sink {
 
     private func lead(_ stream: SinkStream, _ number: Int, since sent: EventLoop.Instant) async {
         let isNew = !state.leads(stream.index, at: host.loop.now)
+        let isFirst = state.streams[stream.index].lease == nil
         handle(.leased(stream.index, .init(number: number, until: sent + leasePart)))
-        // It was stopped meanwhile.
-        guard !state.isStopped else { return await release(stream, number) }
+        guard !state.isStopped else {
+            // It was stopped meanwhile. What is on its way under an earlier number is under this one now (`drain`).
+            if isFirst || state.hasDrained && state.inFlight == 0 { await release(stream, number) }
+            return
+        }
         stream.mustTakeLease = false
         stream.leader = nil
         stream.search = .all
@@ -132,21 +139,23 @@ extension Sink {
         return look
     }
 
-    /// True: all that is pending was seen, and what is new may be read.
+    /// True: all that is pending was seen, and what is new may be read. Unowned messages are gone through once at most: where
+    /// Redis tells of none, or of ever more, there would be no end.
     private func goThrough(_ stream: SinkStream, _ count: Int, _ arrivals: inout [SinkArrival]) async throws(RedisError) -> Bool {
-        while let search = nextSearch(stream) {
-            guard arrivals.count < count else { return false }
+        var hasSeenUnowned = false
+        while let search = nextSearch(stream, hasSeenUnowned: hasSeenUnowned) {
+            guard arrivals.count < count, !state.isStopped else { return false }
             stream.search = search
-            let generation = host.unowned.unownedGeneration(stream.key)
-            let isWhole = stream.searchCursor.isEmpty
+            if stream.searchCursor.isEmpty { stream.searchGeneration = host.unowned.unownedGeneration(stream.key) }
             let taken = try await takeInOrder(stream, search, count - arrivals.count, &arrivals)
-            guard let taken, !taken.mustWait else {
-                stream.takeoverDue = host.loop.now + min(definition.lease / 4, SinkLimits.handBackLook)
+            guard let taken, taken.wait == .zero else {
+                stream.takeoverDue = host.loop.now + min(taken?.wait ?? definition.lease, definition.lease / 4, SinkLimits.handBackLook)
                 return false
             }
             guard stream.searchCursor.isEmpty else { continue }
             stream.search = nil
-            if isWhole { host.unowned.foundNoUnowned(stream.key, due: nil, generation: generation) }
+            hasSeenUnowned = true
+            host.unowned.foundNoUnowned(stream.key, due: nil, generation: stream.searchGeneration)
             guard search != .unowned else { continue }
             stream.takeoverDue = host.loop.now + state.backoff.jittered(definition.lease / 4)
             if stream.reapDue <= host.loop.now { await reap(stream) }
@@ -154,27 +163,27 @@ extension Sink {
         return true
     }
 
-    private func nextSearch(_ stream: SinkStream) -> Search? {
+    private func nextSearch(_ stream: SinkStream, hasSeenUnowned: Bool) -> Search? {
         if let search = stream.search { return search }
         if stream.takeoverDue <= host.loop.now { return .others }
-        return host.unowned.mayHaveUnowned(stream.key) ? .unowned : nil
+        return !hasSeenUnowned && host.unowned.mayHaveUnowned(stream.key) ? .unowned : nil
     }
 
-    /// Nil: the lease is another's.
+    /// Nil: the lease is another's. `wait`: how long for the next one, which may still be on its way to the receiver.
     private func takeInOrder(
         _ stream: SinkStream, _ search: Search, _ count: Int, _ arrivals: inout [SinkArrival]
-    ) async throws(RedisError) -> (count: Int, mustWait: Bool)? {
+    ) async throws(RedisError) -> (count: Int, wait: Duration)? {
         guard let number = state.streams[stream.index].lease?.number else { return nil }
         let call = SinkOrderedTakeScript.call(
             stream.name, stream.group, consumer, number, dead: stream.dead, of: definition.name, search, count: count,
-            lease: definition.lease, after: stream.searchCursor)
+            lease: definition.lease, flight: definition.timeout + definition.connectTimeout, after: stream.searchCursor)
         let reply = try await host.store.evaluate(SinkOrderedTakeScript.script, call)
         guard !reply.isNull else {
             handle(.leaseLost(stream.index, number: number))
             return nil
         }
         var parts = reply.elements
-        guard var rows = parts.takeArray(), let trimmed = parts.takeInteger(), let cursor = parts.takeBytes(), let waits = parts.takeInteger()
+        guard var rows = parts.takeArray(), let trimmed = parts.takeInteger(), let cursor = parts.takeBytes(), let wait = parts.takeInteger()
         else { return nil }
         let before = arrivals.count
         while var row = rows.takeArray() {
@@ -189,6 +198,6 @@ extension Sink {
         }
         if trimmed > 0 { foundTrimmed(stream, Int(trimmed)) }
         if search != .new { stream.searchCursor = Array(cursor) }
-        return (arrivals.count - before, waits == 1)
+        return (arrivals.count - before, .milliseconds(wait))
     }
 }

@@ -10,26 +10,32 @@ extension Sink {
 
     func attempt(_ key: SinkState.Key, _ message: SinkMessage, deliveryCount: Int) {
         let wire = streams[key.stream].wire
+        let until = state.streams[key.stream].lease?.until
         guard let authorization else {
-            let request = inTime(wire.request(message, deliveryCount: deliveryCount, wallTime: state.moment.wall), key.stream)
+            let request = inTime(wire.request(message, deliveryCount: deliveryCount, wallTime: state.moment.wall), until)
             return host.outbound.send(request) { [weak self] result in self?.ended(key, deliveryCount, result) }
         }
         authorization.post { [weak self] credential in
             // It was waited for: the message may have been handed back meanwhile.
-            guard let self, state.held[key]?.phase == .inFlight, state.leads(key.stream, at: host.loop.now) else { return nil }
+            guard let self, state.held[key]?.phase == .inFlight, mayBegin(key.stream, until) else { return nil }
             let wall = host.loop.clock.wallTime
-            return inTime(wire.request(message, deliveryCount: deliveryCount, wallTime: wall, authorization: credential), key.stream)
+            return inTime(wire.request(message, deliveryCount: deliveryCount, wallTime: wall, authorization: credential), until)
         } done: { [weak self] result in
             self?.ended(key, deliveryCount, result)
         }
     }
 
-    /// Of an ordered sink: it must end before the stream's lease does, wherever it waits for its turn.
-    private func inTime(_ request: WebhookRequest, _ stream: Int) -> WebhookRequest {
-        guard let lease = state.streams[stream].lease else { return request }
+    /// Of an ordered sink: it must end before the lease does that the stream had when the attempt was decided on, wherever
+    /// it waits for its turn.
+    private func inTime(_ request: WebhookRequest, _ until: EventLoop.Instant?) -> WebhookRequest {
         var request = request
-        request.notAfter = lease.until
+        if let until { request.notAfter = until }
         return request
+    }
+
+    private func mayBegin(_ stream: Int, _ until: EventLoop.Instant?) -> Bool {
+        guard let until else { return !definition.isOrdered }
+        return host.loop.now < until && state.leads(stream, at: host.loop.now)
     }
 
     private func ended(_ key: SinkState.Key, _ attempt: Int, _ result: WebhookResult) {
@@ -43,15 +49,14 @@ extension Sink {
 
     func attempt(_ stream: SinkStream, _ parcels: [SinkState.Parcel]) {
         let wire = stream.wire
+        let until = state.streams[stream.index].lease?.until
         guard let authorization else {
-            let request = inTime(wire.request(parcels, wallTime: state.moment.wall), stream.index)
+            let request = inTime(wire.request(parcels, wallTime: state.moment.wall), until)
             return host.outbound.send(request) { [weak self] result in self?.ended(stream, parcels, result) }
         }
         authorization.post { [weak self] credential in
-            guard let self, parcels.contains(where: { state.held[$0.key]?.phase == .inFlight }),
-                state.leads(stream.index, at: host.loop.now)
-            else { return nil }
-            return inTime(wire.request(parcels, wallTime: host.loop.clock.wallTime, authorization: credential), stream.index)
+            guard let self, parcels.contains(where: { state.held[$0.key]?.phase == .inFlight }), mayBegin(stream.index, until) else { return nil }
+            return inTime(wire.request(parcels, wallTime: host.loop.clock.wallTime, authorization: credential), until)
         } done: { [weak self] result in
             self?.ended(stream, parcels, result)
         }
@@ -81,9 +86,10 @@ extension Sink {
     // MARK: Writes
 
     func perform(_ write: SinkState.Write, _ entries: [SinkState.Entry], _ stream: SinkStream) async {
+        let number = state.streams[stream.index].lease?.number
         do throws(RedisError) {
-            let results = try await results(write, entries, stream)
-            handle(.wrote(stream.index, write, zip(entries, results).map { ($0.message.id, $1) }))
+            let results = try await results(write, entries, stream, under: number)
+            handle(.wrote(stream.index, write, zip(entries, results).map { ($0.message.id, $1) }, under: number))
         } catch {
             log.warning("cannot write", metadata: stream.metadata(["what": "\(write)", "error": "\(error)"]))
             handle(.writeFailed(stream.index, write, entries.map(\.message.id)))
@@ -93,14 +99,14 @@ extension Sink {
     }
 
     private func results(
-        _ write: SinkState.Write, _ entries: [SinkState.Entry], _ stream: SinkStream
+        _ write: SinkState.Write, _ entries: [SinkState.Entry], _ stream: SinkStream, under number: Int?
     ) async throws(RedisError) -> [SinkState.Written] {
         switch write {
         case .acknowledge:
             try await acknowledge(entries, stream)
             return entries.map { _ in .done }
-        case .schedule, .begin: return try await schedule(entries, to: consumer, stream)
-        case .release: return try await schedule(entries, to: .unowned, stream)
+        case .schedule, .begin: return try await schedule(entries, to: consumer, stream, under: number)
+        case .release: return try await schedule(entries, to: .unowned, stream, under: number)
         case .bury: return try await bury(entries, stream)
         }
     }
@@ -144,9 +150,9 @@ extension Sink {
     }
 
     private func schedule(
-        _ entries: [SinkState.Entry], to heir: ConsumerName, _ stream: SinkStream
+        _ entries: [SinkState.Entry], to heir: ConsumerName, _ stream: SinkStream, under number: Int?
     ) async throws(RedisError) -> [SinkState.Written] {
-        let lease = definition.isOrdered ? SinkScheduleScript.Lease(number: state.streams[stream.index].lease?.number) : nil
+        let lease = definition.isOrdered ? SinkScheduleScript.Lease(number: number) : nil
         let call = SinkScheduleScript.call(stream.name, stream.group, from: consumer, to: heir, under: lease, entries)
         return written(try await host.store.evaluate(SinkScheduleScript.script, call))
     }

@@ -83,7 +83,15 @@ final class Sink: Flushable {
     /// Redis is there, or there again.
     func redisConnected() {
         handle(.redisBack)
-        for stream in streams { stream.bell.ring() }
+        for stream in streams {
+            if definition.isOrdered {
+                // It may know less than it has told us: what was acknowledged may be pending again, under our name. All that
+                // is pending is gone through anew, also where the reader is parked.
+                stream.mustTakeLease = true
+                stream.waiter?.deliver(.draining)
+            }
+            stream.bell.ring()
+        }
     }
 
     /// Stops reading, lets what is in flight land until `deadline`, and hands the rest back. Returns when everything
@@ -239,6 +247,8 @@ final class SinkStream {
     /// may be read.
     var search: SinkOrderedTakeScript.Search?
     var searchCursor: [UInt8] = []
+    /// What was known of unowned messages when it began.
+    var searchGeneration: UInt32 = 0
     /// It is not ours, or it is not known what was done under it.
     var mustTakeLease = true
     /// Who has it, as we were told.
@@ -267,7 +277,7 @@ enum SinkLimits {
     static let headerBytes = 64 * 1024
     /// The first pause of a reader that Redis has refused, and the longest.
     static let readPause = (least: Duration.milliseconds(100), most: Duration.seconds(5))
-    /// How soon to look again for messages that a run from before the sink was ordered is about to hand back.
+    /// How soon to look again for messages that an earlier run is about to hand back, or to be done with.
     static let handBackLook = Duration.milliseconds(500)
     /// Ids in one script that keeps messages alive: about a millisecond of Redis' time.
     static let keepAliveSlice = 200

@@ -30,8 +30,9 @@ extension SinkState {
     /// Messages that a slot is good for. A probe is one.
     var batchSize: Int { pace.isOpen ? 1 : definition.batch.maxMessages }
 
-    /// It can be sent, unless the breaker is open and has its probe.
+    /// It can be sent, unless the breaker is open and has its probe, or, of an ordered sink, the endpoint waits (`pause`).
     mutating func becomeReady(_ message: Held) {
+        if definition.isOrdered, pausedUntil > moment.now { return putBack(message) }
         guard !pace.isOpen || inFlight + readyCount == 0 else { return putBack(message) }
         move(message, to: .ready)
         guard definition.isBatched else { return ready.append(message) }
@@ -55,6 +56,7 @@ extension SinkState {
     }
 
     /// The breaker has opened: what is ready becomes retries that are due, so that they and new messages are probed by turns.
+    /// Likewise where an ordered sink's endpoint waits.
     mutating func putReadyBack() {
         let all = ready[readyFront...] + streams.flatMap { $0.ready[$0.readyFront...] }
         (ready, readyFront, readyInStreams, readyRoom) = ([], 0, 0, 0)

@@ -92,9 +92,9 @@ extension SinkState {
 
     // MARK: The lease
 
-    /// It is ours, anew or for the first time.
+    /// It is ours, anew or for the first time. Who stops takes none, but holds what is on its way under the latest number.
     mutating func leased(_ stream: Int, _ lease: Lease) {
-        guard !isStopped else { return }
+        guard !isStopped || streams[stream].lease != nil else { return }
         if streams[stream].lease == nil {
             streams[stream].counters.leasesTaken += 1
             // Others have had the group meanwhile.

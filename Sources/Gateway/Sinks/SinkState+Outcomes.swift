@@ -73,6 +73,8 @@ extension SinkState {
         if pausedUntil <= moment.now { throttlesInARow += 1 }
         let delay = max(backoff.least(after: throttlesInARow), least)
         pausedUntil = max(pausedUntil, moment.now + backoff.jittered(delay))
+        // Were the lease lost meanwhile, what is ready would be forgotten, and its attempt, never made, spent.
+        if definition.isOrdered { putReadyBack() }
         return least
     }
 

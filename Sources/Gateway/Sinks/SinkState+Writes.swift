@@ -46,16 +46,16 @@ extension SinkState {
         actions.append(.write(stream, write, entries))
     }
 
-    mutating func wrote(_ stream: Int, _ write: Write, _ results: [(id: StreamID, result: Written)]) {
+    mutating func wrote(_ stream: Int, _ write: Write, _ results: [(id: StreamID, result: Written)], under number: Int?) {
         streams[stream].isWriting[write.rawValue] = false
         streams[stream].failures = 0
         for (id, result) in results {
             guard let message = held[Key(stream: stream, id: id)], message.phase == .writing(write, isSent: true) else { continue }
-            wrote(message, write, result)
+            wrote(message, write, result, under: number)
         }
     }
 
-    private mutating func wrote(_ message: Held, _ write: Write, _ result: Written) {
+    private mutating func wrote(_ message: Held, _ write: Write, _ result: Written, under number: Int?) {
         switch (write, result) {
         case (.acknowledge, _):
             streams[message.key.stream].counters.delivered += 1
@@ -63,9 +63,7 @@ extension SinkState {
         case (.bury, .done), (.bury, .trimmed):
             streams[message.key.stream].counters.deadLetters[message.reason!, default: 0] += 1
             drop(message, settled: true)
-        case (_, .unled):
-            // It may be ours again, under another number. Else it stays pending.
-            leads(message.key.stream, at: moment.now) ? enqueue(message, write) : forget(message)
+        case (_, .unled): unled(message, write, under: number)
         case (.release, _):
             streams[message.key.stream].counters.released += 1
             drop(message, settled: false)
@@ -79,6 +77,15 @@ extension SinkState {
             guard !isStopped else { return release(message, due: nil, unspent: true) }
             becomeReady(message)
         }
+    }
+
+    /// Nothing was done. Whose number is still ours by our own clock has lost the lease; under another number, of a later
+    /// term, it is written again. Else it stays pending.
+    private mutating func unled(_ message: Held, _ write: Write, under number: Int?) {
+        let stream = message.key.stream
+        if let lease = streams[stream].lease, lease.number != number, leads(stream, at: moment.now) { return enqueue(message, write) }
+        if let number { leaseLost(stream, number: number) }
+        forget(message)
     }
 
     private mutating func scheduled(_ message: Held) {

@@ -86,8 +86,8 @@ struct SinkState {
         case attemptsEnded([(key: Key, outcome: SinkOutcome)])
         /// Likewise, where a request has several messages.
         case batchesEnded([BatchEnd])
-        /// Redis has answered a write of these messages.
-        case wrote(Int, Write, [(id: StreamID, result: Written)])
+        /// Redis has answered a write of these messages; of an ordered sink, under the lease of this number.
+        case wrote(Int, Write, [(id: StreamID, result: Written)], under: Int? = nil)
         /// It has not, or not now.
         case writeFailed(Int, Write, [StreamID])
         /// What keeping messages alive found: no longer ours, no longer in the stream.
@@ -258,7 +258,7 @@ struct SinkState {
         case .late(let stream, let arrivals): arrived(stream, arrivals)
         case .attemptsEnded(let attempts): for attempt in attempts { attemptEnded(attempt.key, attempt.outcome) }
         case .batchesEnded(let batches): for batch in batches { batchEnded(batch) }
-        case .wrote(let stream, let write, let results): wrote(stream, write, results)
+        case .wrote(let stream, let write, let results, let number): wrote(stream, write, results, under: number)
         case .writeFailed(let stream, let write, let ids): writeFailed(stream, write, ids)
         case .keptAlive(let stream, let lost, let trimmed): keptAlive(stream, lost: lost, trimmed: trimmed)
         case .leased(let stream, let lease): leased(stream, lease)

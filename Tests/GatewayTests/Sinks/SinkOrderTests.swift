@@ -65,6 +65,11 @@ struct SinkOrderTests {
         run(replicas: 3, order: order, .init(redisFailures: 20, kills: 10, stops: 10, drains: 10))
     }
 
+    @Test(arguments: [SinkDefinition.Order.field("key"), .stream]) func `a lease that Redis forgets before its end changes no order`(order: SinkDefinition.Order) {
+        run(seeds: 8, order: order, .init(forgottenLeases: 40))
+        run(replicas: 3, order: order, .init(redisFailures: 10, kills: 10, drains: 10, forgottenLeases: 30))
+    }
+
     @Test func `of a key a batch has one message at most`() {
         func batched(_ definition: inout SinkDefinition) {
             definition.batch = .init(maxMessages: 5, maxBytes: 1 << 20, linger: .milliseconds(5))

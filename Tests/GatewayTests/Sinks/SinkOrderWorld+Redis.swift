@@ -35,7 +35,8 @@ extension SinkOrderWorld {
     private enum Answer {
         case number(Int, left: Duration)
         case done(Bool)
-        case messages([SinkArrival], cursor: StreamID?)
+        /// `waits`: a request with the next one may be on its way.
+        case messages([SinkArrival], cursor: StreamID?, waits: Bool = false)
         case written([(id: StreamID, result: SinkState.Written)])
         case notOurs
     }
@@ -45,7 +46,11 @@ extension SinkOrderWorld {
         switch (errand, answer) {
         case (.takeLease(let stream, let sent), .number(let number, let left)):
             processes[index].readers[stream].isBusy = false
-            guard number > 0 else { return processes[index].readers[stream].nextTry = now + min(left + .milliseconds(5), definition.lease / 3) }
+            guard number > 0 else {
+                processes[index].readers[stream].nextTry = now + min(left + .milliseconds(5), definition.lease / 3)
+                if let own = processes[index].machine.streams[stream].lease?.number { handle(.leaseLost(stream, number: own), index) }
+                return
+            }
             processes[index].readers[stream].mustTake = false
             processes[index].readers[stream].search = .all
             processes[index].readers[stream].cursor = nil
@@ -59,11 +64,12 @@ extension SinkOrderWorld {
             } else {
                 handle(.leaseLost(stream, number: number), index)
             }
-        case (.read(let stream, let search, _, let count, _), .messages(let arrivals, let cursor)):
+        case (.read(let stream, let search, _, let count, _), .messages(let arrivals, let cursor, let waits)):
             processes[index].readers[stream].isBusy = false
             if search != .new {
                 processes[index].readers[stream].cursor = cursor
-                if cursor == nil {
+                processes[index].readers[stream].isParked = waits
+                if cursor == nil, !waits {
                     processes[index].readers[stream].search = nil
                     processes[index].readers[stream].mayHaveUnowned = false
                     if search != .unowned { processes[index].readers[stream].takeoverDue = now + definition.lease / 4 }
@@ -77,7 +83,7 @@ extension SinkOrderWorld {
             processes[index].readers[stream].isBusy = false
             handle(.leaseLost(stream, number: number), index)
             handle(.read(stream, []), index)
-        case (.write(let stream, let write, _, _), .written(let results)): handle(.wrote(stream, write, results), index)
+        case (.write(let stream, let write, _, let number), .written(let results)): handle(.wrote(stream, write, results, under: number), index)
         default: preconditionFailure("Redis answers what it was asked.")
         }
     }
@@ -120,8 +126,11 @@ extension SinkOrderWorld {
         for key in pending.keys.filter({ $0.stream == stream && (cursor == nil || $0.id > cursor!) }).sorted() {
             let owner = pending[key]!.owner
             if arrivals.count == count { return .messages(arrivals, cursor: last) }
+            let isPassed = owner == name && search != .all || search == .unowned && owner != "unowned"
+            let mayFly = owner != name && owner != "unowned" && now - pending[key]!.since < definition.timeout + definition.connectTimeout
+            if mayFly, !isPassed { return .messages(arrivals, cursor: last, waits: true) }
             last = key.id
-            if owner == name && search != .all || search == .unowned && owner != "unowned" { continue }
+            if isPassed { continue }
             if trimmed.contains(key) {
                 pending[key] = nil
                 dead[key, default: []].append(.trimmed)
@@ -178,6 +187,7 @@ extension SinkOrderWorld {
             pending[key] = Pending(owner: "unowned", count: 0, since: now)
             for index in processes.indices { for stream in definition.streams.indices { processes[index].readers[stream].mayHaveUnowned = true } }
         }
+        if mood.forgottenLeases > 0, random.chance(mood.forgottenLeases) { leases[Int.random(in: leases.indices, using: &random)]?.ends = now }
         if random.chance(mood.trims), let key = pending.keys.sorted().randomElement(using: &random) { trimmed.insert(key) }
     }
 

@@ -24,6 +24,8 @@ struct SinkOrderWorld {
         var drains = 0
         var redrives = 0
         var trims = 0
+        /// Redis has evicted a lease, or has failed over to a replica that knows less.
+        var forgottenLeases = 0
     }
 
     enum Errand {
