@@ -48,7 +48,7 @@ extension Sink {
         while true {
             switch await waiter.next() {
             case .look:
-                if stream.mustTakeLease { return host.longPoll.leave(waiter) }
+                if definition.isOrdered, stream.mustTakeLease { return host.longPoll.leave(waiter) }
                 let count = state.reserve(stream.index, at: moment)
                 guard count > 0 else { return host.longPoll.leave(waiter) }  // Read again when a slot is free.
                 let found = await look(stream, count)

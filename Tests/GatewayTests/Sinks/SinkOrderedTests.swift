@@ -38,7 +38,7 @@ struct SinkOrderedTests {
         #expect(delivered(rig, 2))
         rig.loop.spawn { [gateway = rig.gateway] in await gateway.drain(0, within: .seconds(5)) }
         #expect(rig.wait { $0.drained == [0] })
-        #expect(try rig.run("EXISTS \(lease)") == ":0\r\n")
+        #expect(try rig.run("HEXISTS \(lease) holder") == ":0\r\n")
         rig.close()
     }
 
