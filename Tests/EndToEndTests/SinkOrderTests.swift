@@ -93,7 +93,9 @@ import Testing
             let first = try rig.add("hold", key: "0")
             ids += [first] + (try rig.add(count: 12, keys: 2))
             try rig.wait("one is in flight, and others wait behind it") {
+                // Nothing else is on its way.
                 try rig.receiver.deliveries(of: first).count == 1 && rig.metric("sluice_sink_blocked", leader) == 6
+                    && rig.metric("sluice_sink_held", leader) == 7
             }
             leader.kill()
             gateways = others + [try rig.newGateway()]
