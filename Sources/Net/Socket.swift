@@ -95,7 +95,8 @@ public struct Socket: ~Copyable, Sendable {
     }
 
     /// TCP keep-alive: finds a peer that vanished without a FIN. Where data waits to be acknowledged the kernel sends no
-    /// probes, and repeats the data for a quarter of an hour: that ends after the same time (RFC 5482).
+    /// probes, and repeats the data for a quarter of an hour: that ends after the same time (RFC 5482), also for a peer that takes
+    /// nothing for so long.
     public func setKeepAlive(idle: Duration, interval: Duration, probes: Int) {
         func set(_ level: Int32, _ option: Int32, _ value: Int) {
             var value = Int32(clamping: value)

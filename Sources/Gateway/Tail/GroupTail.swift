@@ -30,6 +30,8 @@ final class GroupTail: EventStream, WaiterOwner, ReplyTaker {
     /// Its pending messages of before are sent up to here; nil: all.
     private var recalled: StreamID? = .zero
     private var recallCount = 0
+    /// One is under way.
+    private var isRecalling = false
     private var first: RedisReply?
     private var timer: TimerID?
     private var pause = GroupTail.shortestPause
@@ -81,9 +83,22 @@ final class GroupTail: EventStream, WaiterOwner, ReplyTaker {
         if let timer { api.loop.cancel(timer) }
         if let waiter { api.longPoll.leave(waiter) }
         (timer, waiter) = (nil, nil)
+        if let first { handBack(first) }  // It never began.
+        first = nil
         guard !held.isEmpty else { return }
         api.handBack(read, held.map { Delivery(id: $0.key, count: $0.value) }.sorted { $0.id < $1.id })
         held = [:]
+    }
+
+    /// What a recall has given that nobody will be sent. It was a delivery: an older tail of this consumer leaves it to us.
+    private func handBack(_ recall: RedisReply) {
+        guard var entries = recall.entriesOfOnlyStream else { return }
+        var ids: [StreamID] = []
+        while entries.remaining > 0 {
+            if let id = entries.peekID() { ids.append(id) }
+            entries.skip()
+        }
+        if !ids.isEmpty { api.handBack(read, ids.map { Delivery(id: $0, count: 0) }) }
     }
 
     override func caughtUp() {
@@ -99,7 +114,10 @@ final class GroupTail: EventStream, WaiterOwner, ReplyTaker {
             pauseThenCount()
         } else if let recalled {
             state = .recalling
+            isRecalling = true
             recallCount = min(room, api.limits.readSlice)
+            // It delivers them again, whether or not its answer comes.
+            for id in held.keys where id > recalled { held[id] = 0 }
             ask(GroupTail.recall(read, after: recalled, count: recallCount, api))
         } else {
             wait()
@@ -111,7 +129,12 @@ final class GroupTail: EventStream, WaiterOwner, ReplyTaker {
     }
 
     func redisAnswered(_ reply: RedisReply) {
-        guard isOpen else { return }
+        let wasRecalling = isRecalling
+        isRecalling = false
+        guard isOpen else {
+            if wasRecalling { handBack(reply) }
+            return
+        }
         switch state {
         case .recalling: recall(reply)
         case .counting: count(reply)
@@ -120,14 +143,15 @@ final class GroupTail: EventStream, WaiterOwner, ReplyTaker {
     }
 
     func redisFailed(_ error: RedisError) {
+        isRecalling = false
         guard isOpen, state == .recalling || state == .counting else { return }
         if error.code == .noGroup || error.code == .wrongType {
             // Nothing is pending any more, and its next look learns what is gone, or finds it created anew.
             (held, recalled, isUncertain) = ([:], nil, false)
             return goOn()
         }
-        // A recall counts as a delivery, whether or not its answer comes: the next one is not before Redis answers again.
-        if state == .recalling { isUncertain = true }
+        // The next recall is not before Redis answers again.
+        if state == .recalling, error.isOutcomeUnknown { isUncertain = true }
         pauseThenCount()
     }
 
@@ -145,12 +169,7 @@ final class GroupTail: EventStream, WaiterOwner, ReplyTaker {
         var last = first
         while entries.remaining > 0 {
             if let id = entries.peekID() { last = id }
-            if let count = held[last] {
-                if count > 0 { held[last] = count + 1 }
-                entries.skip()
-            } else {
-                writer.write(&entries)
-            }
+            if held[last] != nil { entries.skip() } else { writer.write(&entries) }
         }
         if isFull { recalled = last }
         let counts = xpending(from: .including(first), to: .including(last), count: recallCount)
@@ -298,7 +317,8 @@ final class GroupTail: EventStream, WaiterOwner, ReplyTaker {
         // With a backlog, each message that is acknowledged would cost such a count and a look.
         let (room, isLong) = (maxPending - held.count, pause * 2 > GroupTail.longestPause)
         guard room >= max(1, maxPending / 4) || room > 0 && isLong else { return pauseThenCount() }
-        pause = GroupTail.shortestPause
+        // Where Redis refuses a recall and answers this, the pauses grow all the same.
+        if recalled == nil { pause = GroupTail.shortestPause }
         goOn()
     }
 }
