@@ -6,7 +6,8 @@ import Testing
 
 @Suite struct SinkReplicaTests {
     @Test func `of definitions put at once on two replicas, one holds on both`() throws {
-        let fleet = try SinkFleet()
+        // With time for Redis: twelve at once on a busy machine are no outage.
+        let fleet = try SinkFleet(configuration: SinkFleet.configuration.replacing("redis_timeout_ms: 1000\n", with: ""))
         let others = try (0..<3).map { _ in try Receiver() }
         defer { for other in others { other.stop() } }
         for round in 0..<5 {
@@ -15,7 +16,7 @@ import Testing
                     "PUT", "/v1/sinks/hook", body: Array(fleet.definition(#""concurrency":\#(number + 1)"#, url: others[number % 3].url).utf8))
             }
             let statuses = try puts.map { try $0.wait().status }
-            #expect(statuses.filter { $0 == 201 }.count == (round == 0 ? 1 : 0) && statuses.allSatisfy { $0 == 200 || $0 == 201 })
+            #expect(statuses.filter { $0 == 201 }.count == (round == 0 ? 1 : 0) && statuses.allSatisfy { $0 == 200 || $0 == 201 }, "\(statuses)")
             let (one, two) = (try fleet.show("hook")["definition"], try fleet.show("hook", on: 1)["definition"])
             #expect(one == two)
             let chosen = try #require(others.first { $0.url == one["url"].string })
