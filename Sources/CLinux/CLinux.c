@@ -48,5 +48,5 @@ int sluice_spawn(const char *path, char *const argv[], char *const envp[], const
 
 int sluice_available_cores(void) {
     cpu_set_t cores;
-    return sched_getaffinity(0, sizeof cores, &cores) == 0 ? CPU_COUNT(&cores) : -1;
+    return sched_getaffinity(0, sizeof cores, &cores) == 0 ? CPU_COUNT(&cores) : (int)sysconf(_SC_NPROCESSORS_ONLN);
 }

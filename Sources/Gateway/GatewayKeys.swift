@@ -37,6 +37,9 @@ enum GatewayKeys {
     /// A number that every change of the two above raises: who missed the nudge finds out by it.
     static let sinkVersion = Array("sluice:{sinks}:version".utf8)
 
+    /// A hash: since when the sink reads what its globs match, and which streams those are; see `SinkMarkScripts`.
+    static func sinkGlobs(_ sink: String) -> [UInt8] { Array("sluice:{sinks}:globs:\(sink)".utf8) }
+
     /// A sorted set, loop of a replica → when it last told of its sinks (ms since 1970).
     static let sinkReplicas = Array("sluice:{sinks}:replicas".utf8)
 
@@ -119,6 +122,9 @@ struct Nudge: Equatable {
 /// that was put, deleted, paused or resumed.
 enum SinkNudge {
     static let kind = UInt8(ascii: "s")
+
+    /// In a script that has changed the sink `name`. An ACL that refuses the channel undoes nothing.
+    static let lua = "redis.pcall('PUBLISH', '\(NudgeChannel.name)', '\(Unicode.Scalar(kind))' .. name)"
 
     /// The sink's name; nil for any other nudge.
     static func sink(in payload: UnsafeRawBufferPointer) -> String? {

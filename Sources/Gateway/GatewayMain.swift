@@ -92,8 +92,8 @@ public enum GatewayMain {
 
     /// The first loop runs on this thread, each other on its own.
     private static func runLoops(_ loops: [EventLoop]) throws(SystemError) {
-        var threads: [LoopThread] = []
-        for loop in loops.dropFirst() { threads.append(try LoopThread { loop.run() }) }
+        var threads: [NativeThread] = []
+        for loop in loops.dropFirst() { threads.append(try NativeThread { loop.run() }) }
         loops[0].run()
         for thread in threads { thread.join() }
     }
@@ -184,27 +184,18 @@ public enum GatewayMain {
 
     private static func token(_ definition: TokenDefinition) throws(StartError) -> Gatekeeper.Token {
         let digest: [UInt8]
-        switch definition.secret {
-        case .sha256(let bytes): digest = bytes
-        case .environment(let name):
-            guard let value = getenv(name) else {
-                throw StartError(reason: "The token '\(definition.name)' is in the environment variable \(name), which is not set.")
+        do throws(SecretProblem) {
+            switch definition.secret {
+            case .sha256(let bytes): digest = bytes
+            case .environment(let name): digest = Digest.sha256(Array(try SecretPlace.variable(name).utf8))
+            case .file(let path):
+                let line = try SecretPlace.firstLine(path)
+                guard !line.isEmpty else { throw SecretProblem(reason: "the first line of \(path) is empty") }
+                digest = Digest.sha256(line)
             }
-            digest = Digest.sha256(Array(String(cString: value).utf8))
-        case .file(let path):
-            guard let line = readFirstLine(path), !line.isEmpty else {
-                throw StartError(reason: "The token '\(definition.name)' is the first line of \(path), which can't be read or is empty.")
-            }
-            digest = Digest.sha256(line)
+        } catch {
+            throw StartError(reason: "The token '\(definition.name)': \(error.reason).")
         }
-        return Gatekeeper.Token(name: definition.name, digest: digest, scopes: definition.scopes, streams: definition.streams)
-    }
-
-    private static func readFirstLine(_ path: String) -> [UInt8]? {
-        guard let file = fopen(path, "re") else { return nil }
-        defer { fclose(file) }
-        var bytes = [UInt8](repeating: 0, count: 4096)
-        let count = fread(&bytes, 1, bytes.count, file)
-        return Array(bytes[..<count].prefix { $0 != UInt8(ascii: "\n") && $0 != UInt8(ascii: "\r") })
+        return Gatekeeper.Token(name: definition.name, digest: digest, scopes: definition.scopes, streams: definition.streams.map { Glob($0) })
     }
 }

@@ -13,6 +13,7 @@ struct SharedState: Sendable {
     let endpoint: RedisEndpoint
     let tokens: [Gatekeeper.Token]
     let waiters: WaiterCount
+    let followed = FollowedGroups()
     let log: Logger
 }
 
@@ -45,7 +46,7 @@ public actor GatewayServer {
             settings: WaitHome.Settings(config))
         api = API(
             loop: loop, store: redis, config: config, longPoll: longPoll,
-            metrics: Metrics(routeCount: Route.all.count))
+            metrics: Metrics(routeCount: Route.all.count), followed: shared.followed)
         responder = Responder(api: api, gatekeeper: Gatekeeper(config, tokens: shared.tokens), log: shared.log)
         watcher = RedisWatcher(api: api, log: shared.log)
         webhooks = WebhookClient(loop: loop)
@@ -81,15 +82,17 @@ public actor GatewayServer {
             ask: { [unowned self] turn in assumeIsolated { $0.begin(.askForTurn(turn)) } })
         api.tails.post = { [unowned self] target, message in assumeIsolated { $0.post(message, to: target) } }
         api.startWork = { [unowned self] work in assumeIsolated { $0.begin(work) } }
+        api.handBacks.startWorker = { [unowned self] in assumeIsolated { $0.begin(.handBack) } }
         api.recovery.startWork = api.startWork
         api.sinks.startWork = api.startWork
         api.sinks.host = SinkHost(
-            loop: loop, store: redis, longPoll: api.longPoll, unowned: api, outbound: webhooks, log: shared.log, spawn: {})
+            loop: loop, store: redis, longPoll: api.longPoll, unowned: api, outbound: webhooks, log: shared.log,
+            spawn: { preconditionFailure("The roster gives each run a task of its own.") })
         api.sinks.spawn = { [unowned self] number in assumeIsolated { $0.beginSink(number) } }
         api.collectSnapshots = { [unowned self] in await self.collectSnapshots() }
         api.pingEverywhere = { [unowned self] in await self.pingEverywhere() }
         http.responder = responder
-        http.startTask = { [unowned self] in assumeIsolated { $0.carryOn() } }
+        http.startTask = { [unowned self] in assumeIsolated { $0.startErrands() } }
         acceptor = Acceptor(
             loop: loop, socket: listener,
             accepted: { [unowned self] descriptor in assumeIsolated { $0.take(descriptor) } },
@@ -119,12 +122,12 @@ public actor GatewayServer {
     }
 
     /// A connection that rested without a task wants one.
-    private func carryOn() {
-        loop.spawn { await self.carryOnServing() }
+    private func startErrands() {
+        loop.spawn { await self.runErrands() }
     }
 
-    private func carryOnServing() async {
-        await http.carryOn()
+    private func runErrands() async {
+        await http.runErrands()
     }
 
     // MARK: Work and words between loops
@@ -165,13 +168,9 @@ public actor GatewayServer {
     private func snapshot() -> LoopSnapshot {
         var snapshot = LoopSnapshot()
         snapshot.values = api.metrics.values
-        snapshot.connections = http.counters.open
-        snapshot.acceptedConnections = http.counters.accepted
-        snapshot.refusedConnections = http.counters.refused
-        snapshot.bytesIn = http.counters.bytesIn
-        snapshot.bytesOut = http.counters.bytesOut
-        snapshot.lostReplies = http.counters.lost
+        snapshot.http = http.counters
         snapshot.waiters = api.longPoll.counters
+        snapshot.handBacks = api.handBacks.counters
         snapshot.tails = api.tails.counters
         snapshot.redis = redis.counters.samples
         snapshot.sinks = api.sinks.snapshots
@@ -181,10 +180,17 @@ public actor GatewayServer {
 
     // MARK: Ending
 
-    /// Calls in flight finish, parked readers get their empty answer; returns when all is closed, or after 28 s.
+    /// How long a drain may take: Kubernetes kills 30 s after it has asked (`terminationGracePeriodSeconds`).
+    private static let drainTime = Duration.seconds(28)
+    /// Of these, what Redis gets at the end to hear what the sinks' last attempts came to, and whose messages are nobody's.
+    private static let lastWords = Duration.seconds(3)
+    /// What is sent already may reach Redis within this, beyond the end.
+    private static let redisClosing = Duration.seconds(1)
+
+    /// Calls in flight finish, parked readers get their empty answer; returns when all is closed, or after `drainTime`.
     /// `stoppedAccepting` is called once this loop takes no more connections.
     func drain(_ stoppedAccepting: @Sendable () -> Void) async {
-        let end = loop.now + .seconds(28)
+        let end = loop.now + GatewayServer.drainTime
         acceptor?.stop()
         stoppedAccepting()
         api.isDraining = true
@@ -192,124 +198,25 @@ public actor GatewayServer {
         api.tails.drain()
         api.recovery.drain()
         http.drain()
-        api.sinks.drain(until: end - .seconds(3))
-        while !api.sinks.isDrained && loop.now < end { await loop.sleep(for: .milliseconds(5)) }
-        begin(.unsaySinks)
+        api.sinks.drain(until: end - GatewayServer.lastWords)
+        await wait(until: end) { api.sinks.isDrained }
+        begin(.withdrawReports)
         webhooks.close()
-        while http.counters.open > 0 && loop.now < end { await loop.sleep(for: .milliseconds(5)) }
+        await wait(until: end) { http.counters.open == 0 }
         // A look may still bring messages for a client that has its answer: they have to be handed back.
-        while worksUnderWay > 0 && loop.now < end { await loop.sleep(for: .milliseconds(5)) }
+        // And those of tails wait for a Redis that is away.
+        await wait(until: end) { worksUnderWay + api.looksUnderWay == 0 && api.handBacks.isEmpty }
+        if !api.handBacks.isEmpty {
+            let messages = api.handBacks.counters.messages
+            shared.log.warning("Messages of clients that have gone stay with their consumers until they are claimed", metadata: ["messages": "\(messages)"])
+        }
         redis.close()
-        while !redis.isClosed && loop.now < end + .seconds(1) { await loop.sleep(for: .milliseconds(5)) }
-    }
-}
-
-extension API {
-    func perform(_ work: BackgroundWork, _ log: Logger) async {
-        switch work {
-        case .track(let stream, let id):
-            var isTracked = false
-            // Any failure is the same to the home: it tries again.
-            if case .success? = try? await store.send([.exists(stream.bytes)], tracked: true).first { isTracked = true }
-            longPoll.receive(.event(.tracked(stream, id, isTracked)))
-        case .askForTurn(let turn):
-            // Where it is not heard it is said again, after as many losses.
-            if let command = turn.publish { _ = try? await store.send(command) }
-        case .createConsumers: await createConsumers()
-        case .look(let waiter): await look(waiter)
-        case .answerEmpty(let waiter): await answerEmpty(waiter)
-        case .loadPolicy(let key): await recovery.load(key)
-        case .loadPolicies: await recovery.loadAll()
-        case .recover(let key): await recovery.run(key)
-        case .loadSink(let name): await sinks.load(name)
-        case .loadSinks: await sinks.loadAll()
-        case .endSink(let number): await sinks.leave(number)
-        case .stopSink(let name): await sinks.writeStop(name)
-        case .forgetSink(let name): await sinks.forget(name)
-        case .tellSinks: await sinks.tell()
-        case .lookAtSinks: await sinks.look()
-        case .unsaySinks: await sinks.unsay()
-        case .handBack(let stream, let group, let consumer, let deliveries):
-            do {
-                try await handBack(stream, group, from: consumer, deliveries)
-            } catch {
-                log.warning(
-                    "Messages of a client that has gone stay with their consumer until they are claimed: \(error)",
-                    metadata: ["stream": "\(stream.bytes.quoted)", "group": "\(group.bytes.quoted)", "messages": "\(deliveries.count)"])
-            }
-        }
-    }
-}
-
-/// What Redis tells without being asked, brought to those whom it concerns.
-private final class RedisWatcher: RedisClientDelegate {
-    private let api: API
-    private let log: Logger
-    private var isOutage = false
-    /// Until it has been called.
-    var hasTried: (() -> Void)?
-
-    init(api: API, log: Logger) {
-        self.api = api
-        self.log = log
+        await wait(until: end + GatewayServer.redisClosing) { redis.isClosed }
     }
 
-    func redisConnected(_ client: RedisClient, features: ServerFeatures) {
-        var settings = WaitHome.Settings(api.config)
-        settings.isTracking = features.tracking
-        api.longPoll.use(settings)
-        api.unowned.forgetAll()
-        api.unowned.isTold = features.nudges
-        api.tails.reconnected()
-        api.longPoll.invalidated(nil)
-        log.info("Connected to Redis", metadata: ["version": "\(features.productVersion)", "tracking": "\(features.tracking)"])
-        if let refusal = features.trackingRefusal {
-            log.warning("Redis does not track keys for us; waited-on groups are polled: \(refusal)")
-        }
-        for warning in features.warnings { log.warning("\(warning)") }
-        isOutage = false
-        api.sinks.connected(hearsNudges: features.nudges)
-        api.recovery.connected(hearsNudges: features.nudges)
-        hasTriedOnce()
-    }
-
-    func hasTriedOnce() {
-        hasTried?()
-        hasTried = nil
-    }
-
-    /// Also called for every failed attempt to connect: one line an outage is enough.
-    func redisDisconnected(_ client: RedisClient, reason: RedisError.Reason) {
-        hasTriedOnce()
-        guard !isOutage else { return }
-        isOutage = true
-        log.warning("Redis is gone: \(reason)")
-    }
-
-    func redisInvalidated(_ client: RedisClient, key: UnsafeRawBufferPointer) {
-        let stream = StreamName(bytes: Array(key))
-        api.tails.changed(stream)
-        api.longPoll.invalidated(stream)
-    }
-
-    func redisInvalidatedAll(_ client: RedisClient) {
-        api.tails.changedAll()
-        api.longPoll.invalidated(nil)
-    }
-
-    func redisNudged(_ client: RedisClient, payload: UnsafeRawBufferPointer) {
-        if let sink = SinkNudge.sink(in: payload) { return api.sinks.nudged(sink) }
-        if let turn = TurnNudge(payload: payload) { return api.longPoll.asked(turn) }
-        guard let nudge = Nudge(payload: payload) else { return }
-        let key = WaitKey(stream: nudge.stream, group: nudge.group)
-        switch nudge.kind {
-        case .unowned: api.unowned.nudged(key)
-        case .due: api.unowned.delayed(key)
-        case .policy: return api.startWork(.loadPolicy(key))
-        case .lease: return api.sinks.leaseFreed(key)
-        case .group: break
-        }
-        api.longPoll.nudged(key)
+    /// Looks every 5 ms: only a process that ends does so.
+    private func wait(until end: EventLoop.Instant, _ isDone: () -> Bool) async {
+        while !isDone() && loop.now < end { await loop.sleep(for: .milliseconds(5)) }
     }
 }
 

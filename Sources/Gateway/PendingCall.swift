@@ -13,6 +13,8 @@ enum Outcome {
     case response(Response)
     /// The call waits for Redis; it says itself what comes of that.
     case pending(PendingCall)
+    /// The call is answered when its looks have come back, which may be when there are messages.
+    case parked(any LaterAnswer)
     /// What is left to be done must suspend.
     case task(() async throws(Problem) -> Outcome)
 }
@@ -27,7 +29,8 @@ struct Visit {
 /// pipeline; both let go of it with the answer.
 class PendingCall: LaterResponse, ReplyTaker {
     final let api: API
-    /// Set by the responder that let the call in, before anything else happens to it.
+    /// Set by the responder that let the call in, before anything else happens to it. Unsafe: it lives as long as its loop's
+    /// server, which outlives every call, and a count would be taken for each.
     final unowned(unsafe) var responder: Responder!
     final var visit = Visit(route: 0, start: .zero)
     private final var client: HTTPConnection?

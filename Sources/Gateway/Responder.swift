@@ -43,6 +43,9 @@ final class Responder: HTTPResponder {
         case .options(let allow):
             var response = Response(status: 204)
             response.addHeader("Allow", allow)
+            if request.header("access-control-request-method") != nil, gatekeeper.allowedOrigins.named(by: request) != nil {
+                response.answerPreflight(request, methods: allow)
+            }
             return .response(response)
         case .methodNotAllowed(let allow):
             var problem = Problem(.methodNotAllowed, "This path takes \(allow).")
@@ -63,13 +66,12 @@ final class Responder: HTTPResponder {
             call.visit = visit
             return .soon(call)
         case .success(.response(var response)):
-            if case .later(let later) = response.body, let call = later as? any LaterAnswer {
-                let reply = Reply(request, visit, logs: api.config.logsRequests)
-                call.complete = { [self] in complete($0, reply) }
-            } else {
-                complete(&response, request, visit)
-            }
+            complete(&response, request, visit)
             return .response(response)
+        case .success(.parked(let call)):
+            let reply = Reply(request, visit, origin: gatekeeper.allowedOrigins.named(by: request), logs: api.config.logsRequests)
+            call.complete = { [self] in complete($0, reply) }
+            return .later(call)
         case .success(.task(let work)):
             return .task { [self] in
                 do throws(Problem) {
@@ -95,11 +97,31 @@ final class Responder: HTTPResponder {
     }
 
     private func complete(_ response: inout Response, _ request: Request, _ visit: Visit) {
-        if request.isSafe { response.literalHeaders = "Cache-Control: no-store\r\n" }
-        if let id = request.saneID { response.addHeader("X-Request-Id", id) }
-        api.metrics.answered(route: visit.route, status: response.status, after: api.loop.now - visit.start)
-        if api.config.logsRequests { note(Reply(request, visit, logs: true), response.status) }
+        let logs = api.config.logsRequests
+        finish(
+            &response, visit, isSafe: request.isSafe, id: request.saneID ?? .empty,
+            origin: gatekeeper.allowedOrigins.named(by: request) ?? .empty, line: logs ? request.line : nil)
     }
+
+    /// Gives the reply what every reply carries, and counts it. `id`: the caller's for this request; `origin`: whose page
+    /// may read the reply. Either may be empty. `line`: method and path, where requests are logged.
+    private func finish(
+        _ response: inout Response, _ visit: Visit, isSafe: Bool, id: UnsafeRawBufferPointer, origin: UnsafeRawBufferPointer, line: String?
+    ) {
+        if isSafe { response.literalHeaders = Responder.noStore }
+        if !id.isEmpty { response.addHeader("X-Request-Id", id) }
+        if !origin.isEmpty { response.letRead(origin) }
+        api.metrics.answered(route: visit.route, status: response.status, after: api.loop.now - visit.start)
+        guard let line else { return }
+        log.info(
+            "\(line)",
+            metadata: [
+                "status": "\(response.status)", "ms": "\((api.loop.now - visit.start).milliseconds)",
+                "request_id": "\(String(decoding: id, as: UTF8.self))",
+            ])
+    }
+
+    private static var noStore: StaticString { "Cache-Control: no-store\r\n" }
 
     // MARK: Replies to calls that were parked
 
@@ -108,17 +130,20 @@ final class Responder: HTTPResponder {
         var visit: Visit
         var isSafe: Bool
         var requestID: [UInt8]?
+        /// Whose page may read it; empty: no other's.
+        var origin: [UInt8]
         /// What the caller called us.
         var host: [UInt8]
         /// Method and path, where requests are logged.
         var line: String?
 
-        init(_ request: Request, _ visit: Visit, logs: Bool) {
+        init(_ request: Request, _ visit: Visit, origin: UnsafeRawBufferPointer?, logs: Bool) {
             self.visit = visit
+            self.origin = Array(origin ?? .empty)
             isSafe = request.isSafe
             requestID = request.saneID.map { Array($0) }
             host = Array(request.host)
-            if logs { line = String(decoding: request.methodName, as: UTF8.self) + " " + String(decoding: request.path, as: UTF8.self) }
+            if logs { line = request.line }
         }
     }
 
@@ -128,21 +153,12 @@ final class Responder: HTTPResponder {
             case .success(let response): response
             case .failure(let problem): self.response(judged(problem, reply.visit), reply.requestID, host: reply.host)
             }
-        if reply.isSafe { response.literalHeaders = "Cache-Control: no-store\r\n" }
-        reply.requestID?.withUnsafeBytes { response.addHeader("X-Request-Id", $0) }
-        api.metrics.answered(route: reply.visit.route, status: response.status, after: api.loop.now - reply.visit.start)
-        note(reply, response.status)
+        (reply.requestID ?? []).withUnsafeBytes { id in
+            reply.origin.withUnsafeBytes { origin in
+                finish(&response, reply.visit, isSafe: reply.isSafe, id: id, origin: origin, line: reply.line)
+            }
+        }
         return response
-    }
-
-    private func note(_ reply: Reply, _ status: Int) {
-        guard let line = reply.line else { return }
-        log.info(
-            "\(line)",
-            metadata: [
-                "status": "\(status)", "ms": "\((api.loop.now - reply.visit.start).milliseconds)",
-                "request_id": "\(reply.requestID.map { String(decoding: $0, as: UTF8.self) } ?? "")",
-            ])
     }
 
     // MARK: Refusals
@@ -168,7 +184,7 @@ final class Responder: HTTPResponder {
         var problem = Problem(error)
         if problem.status == 405 { problem.allow = router.allMethods }
         var response = response(problem, request?.saneID.map { Array($0) }, host: nil)
-        response.literalHeaders = "Cache-Control: no-store\r\n"  // It may have been a GET; caches may keep 414 and 501.
+        response.literalHeaders = Responder.noStore  // It may have been a GET; caches may keep 414 and 501.
         return response
     }
 
@@ -189,6 +205,8 @@ final class Responder: HTTPResponder {
 
 extension Request {
     fileprivate var isSafe: Bool { method == .get || method == .head }
+
+    fileprivate var line: String { String(decoding: methodName, as: UTF8.self) + " " + String(decoding: path, as: UTF8.self) }
 
     /// The caller's X-Request-Id, if it is one that may be repeated: `[A-Za-z0-9._:-]{1,128}`.
     fileprivate var saneID: UnsafeRawBufferPointer? {

@@ -17,6 +17,7 @@ enum Access: Equatable {
 struct Route {
     typealias Handler = (API, Call) throws(Problem) -> Outcome
     typealias AsyncHandler = nonisolated(nonsending) (API, Call) async throws(Problem) -> Response
+    typealias ParkingHandler = nonisolated(nonsending) (API, Call) async throws(Problem) -> Outcome
 
     var method: Method
     var path: StaticString
@@ -28,35 +29,47 @@ struct Route {
     let namesStream: Bool
 
     /// Whether a call may be repeated without harm when its outcome is unknown (RFC 9110 §9.2.2; an ack too).
-    var isIdempotent: Bool { method != .post && method != .patch || Route.repeatable.contains { name.isSame(as: $0) } }
+    let isIdempotent: Bool
 
     /// Whether it answers with events: never, where they are asked for, or always.
     enum Events { case never, also, only }
 
     let events: Events
 
-    private static func events(of name: StaticString) -> Events {
-        if name.isSame(as: "listMessages") { return .also }
-        return name.isSame(as: "streamMessages") || name.isSame(as: "followMessages") ? .only : .never
-    }
-
-    private static let repeatable: [StaticString] = ["ackMessages", "setGroupID", "setStreamID", "deleteMessages", "trimStream", "pauseSink", "resumeSink"]
-
-    /// `prompt`: a handler that needs no task for the usual call.
-    init(_ method: Method, _ path: StaticString, _ access: Access, _ name: StaticString, prompt handler: @escaping Handler) {
+    /// - Parameters:
+    ///   - repeatable: a POST or PATCH that changes nothing more when it is repeated.
+    ///   - handler: one that needs no task for the usual call.
+    init(
+        _ method: Method, _ path: StaticString, _ access: Access, _ name: StaticString, events: Events = .never,
+        repeatable: Bool = false, prompt handler: @escaping Handler
+    ) {
         self.method = method
         self.path = path
         self.access = access
         self.name = name
         self.handler = handler
-        events = Route.events(of: name)
+        self.events = events
+        isIdempotent = repeatable || method != .post && method != .patch
         namesStream = path.description.hasPrefix("/v1/streams/{stream}")
     }
 
-    init(_ method: Method, _ path: StaticString, _ access: Access, _ name: StaticString, _ handler: @escaping AsyncHandler) {
+    init(
+        _ method: Method, _ path: StaticString, _ access: Access, _ name: StaticString, events: Events = .never,
+        repeatable: Bool = false, _ handler: @escaping AsyncHandler
+    ) {
         self.init(
-            method, path, access, name,
+            method, path, access, name, events: events, repeatable: repeatable,
             prompt: { api, call in .task { () async throws(Problem) in .response(try await handler(api, call)) } })
+    }
+
+    /// - Parameter handler: one whose call may be left waiting for messages.
+    init(
+        _ method: Method, _ path: StaticString, _ access: Access, _ name: StaticString, events: Events = .never,
+        repeatable: Bool = false, parking handler: @escaping ParkingHandler
+    ) {
+        self.init(
+            method, path, access, name, events: events, repeatable: repeatable,
+            prompt: { api, call in .task { () async throws(Problem) in try await handler(api, call) } })
     }
 }
 
@@ -72,28 +85,28 @@ extension Route {
         return [
             Route(.get, "/v1/streams", .scope(.consume), "listStreams") { api, call async throws(Problem) in try await api.listStreams(call) },
             Route(.get, "/v1/streams/{stream}", .scope(.consume), "showStream") { api, call async throws(Problem) in try await api.showStream(call) },
-            Route(.patch, "/v1/streams/{stream}", .scope(.admin), "setStreamID") { api, call async throws(Problem) in try await api.setStreamID(call) },
+            Route(.patch, "/v1/streams/{stream}", .scope(.admin), "setStreamID", repeatable: true) { api, call async throws(Problem) in try await api.setStreamID(call) },
             Route(.delete, "/v1/streams/{stream}", .scope(.admin), "deleteStream") { api, call async throws(Problem) in try await api.deleteStream(call) },
             Route(.post, stream, .scope(.publish), "addMessages", prompt: { api, call throws(Problem) in try api.addMessages(call) }),
-            Route(.get, stream, .scope(.consume), "listMessages") { api, call async throws(Problem) in try await api.listMessages(call) },
+            Route(.get, stream, .scope(.consume), "listMessages", events: .also, parking: { api, call async throws(Problem) in try await api.listMessages(call) }),
             Route(.get, message, .scope(.consume), "showMessage") { api, call async throws(Problem) in try await api.showMessage(call) },
             Route(.delete, message, .scope(.admin), "deleteMessage") { api, call async throws(Problem) in try await api.deleteMessage(call) },
-            Route(.post, "/v1/streams/{stream}/delete", .scope(.admin), "deleteMessages") { api, call async throws(Problem) in try await api.deleteMessages(call) },
-            Route(.post, "/v1/streams/{stream}/trim", .scope(.admin), "trimStream") { api, call async throws(Problem) in try await api.trimStream(call) },
-            Route(.get, "/v1/messages", .scope(.consume), "listMessagesOfStreams") { api, call async throws(Problem) in try await api.listMessagesOfStreams(call) },
+            Route(.post, "/v1/streams/{stream}/delete", .scope(.admin), "deleteMessages", repeatable: true) { api, call async throws(Problem) in try await api.deleteMessages(call) },
+            Route(.post, "/v1/streams/{stream}/trim", .scope(.admin), "trimStream", repeatable: true) { api, call async throws(Problem) in try await api.trimStream(call) },
+            Route(.get, "/v1/messages", .scope(.consume), "listMessagesOfStreams", parking: { api, call async throws(Problem) in try await api.listMessagesOfStreams(call) }),
             Route(.get, groups, .scope(.consume), "listGroups") { api, call async throws(Problem) in try await api.listGroups(call) },
             Route(.put, group, .scope(.admin), "createGroup") { api, call async throws(Problem) in try await api.createGroup(call) },
             Route(.get, group, .scope(.consume), "showGroup") { api, call async throws(Problem) in try await api.showGroup(call) },
-            Route(.patch, group, .scope(.admin), "setGroupID") { api, call async throws(Problem) in try await api.setGroupID(call) },
+            Route(.patch, group, .scope(.admin), "setGroupID", repeatable: true) { api, call async throws(Problem) in try await api.setGroupID(call) },
             Route(.delete, group, .scope(.admin), "destroyGroup") { api, call async throws(Problem) in try await api.destroyGroup(call) },
             Route(.get, "/v1/streams/{stream}/groups/{group}/consumers", .scope(.consume), "listConsumers") { api, call async throws(Problem) in try await api.listConsumers(call) },
             Route(.put, consumer, .scope(.consume), "createConsumer") { api, call async throws(Problem) in try await api.createConsumer(call) },
             Route(.delete, consumer, .scope(.consume), "deleteConsumer") { api, call async throws(Problem) in try await api.deleteConsumer(call) },
             Route(.post, "/v1/streams/{stream}/groups/{group}/consumers/{consumer}/read", .scope(.consume), "readMessages", prompt: { api, call throws(Problem) in try api.readMessages(call) }),
-            Route(.post, "/v1/streams/{stream}/groups/{group}/consumers/{consumer}/stream", .scope(.consume), "streamMessages") { api, call async throws(Problem) in try await api.streamMessages(call) },
-            Route(.get, "/v1/streams/{stream}/groups/{group}/consumers/{consumer}/messages", .scope(.consume), "followMessages") { api, call async throws(Problem) in try await api.followMessages(call) },
-            Route(.post, "/v1/groups/{group}/consumers/{consumer}/read", .scope(.consume), "readMessagesOfStreams") { api, call async throws(Problem) in try await api.readMessagesOfStreams(call) },
-            Route(.post, "/v1/streams/{stream}/groups/{group}/ack", .scope(.consume), "ackMessages", prompt: { api, call throws(Problem) in try api.ackMessages(call) }),
+            Route(.post, "/v1/streams/{stream}/groups/{group}/consumers/{consumer}/stream", .scope(.consume), "streamMessages", events: .only) { api, call async throws(Problem) in try await api.streamMessages(call) },
+            Route(.get, "/v1/streams/{stream}/groups/{group}/consumers/{consumer}/messages", .scope(.consume), "followMessages", events: .only) { api, call async throws(Problem) in try await api.followMessages(call) },
+            Route(.post, "/v1/groups/{group}/consumers/{consumer}/read", .scope(.consume), "readMessagesOfStreams", parking: { api, call async throws(Problem) in try await api.readMessagesOfStreams(call) }),
+            Route(.post, "/v1/streams/{stream}/groups/{group}/ack", .scope(.consume), "ackMessages", repeatable: true, prompt: { api, call throws(Problem) in try api.ackMessages(call) }),
             Route(.post, "/v1/streams/{stream}/groups/{group}/consumers/{consumer}/settle", .scope(.consume), "settleMessages") { api, call async throws(Problem) in try await api.settleMessages(call) },
             Route(.get, "/v1/streams/{stream}/groups/{group}/pending", .scope(.consume), "showPending") { api, call async throws(Problem) in try await api.showPending(call) },
             Route(.get, "/v1/streams/{stream}/groups/{group}/pending/messages", .scope(.consume), "listPending") { api, call async throws(Problem) in try await api.listPending(call) },
@@ -107,8 +120,8 @@ extension Route {
             Route(.get, sink, .scope(.consume), "showSink") { api, call async throws(Problem) in try await api.showSink(call) },
             Route(.put, sink, .scope(.admin), "putSink") { api, call async throws(Problem) in try await api.putSink(call) },
             Route(.delete, sink, .scope(.admin), "deleteSink") { api, call async throws(Problem) in try await api.deleteSink(call) },
-            Route(.post, "/v1/sinks/{name}/pause", .scope(.admin), "pauseSink") { api, call async throws(Problem) in try await api.pauseSink(call) },
-            Route(.post, "/v1/sinks/{name}/resume", .scope(.admin), "resumeSink") { api, call async throws(Problem) in try await api.resumeSink(call) },
+            Route(.post, "/v1/sinks/{name}/pause", .scope(.admin), "pauseSink", repeatable: true) { api, call async throws(Problem) in try await api.pauseSink(call) },
+            Route(.post, "/v1/sinks/{name}/resume", .scope(.admin), "resumeSink", repeatable: true) { api, call async throws(Problem) in try await api.resumeSink(call) },
             Route(.post, "/v1/sinks/{name}/test", .scope(.admin), "testSink") { api, call async throws(Problem) in try await api.testSink(call) },
             Route(.get, "/v1/sinks/{name}/deliveries", .scope(.consume), "listDeliveries") { api, call async throws(Problem) in try await api.listDeliveries(call) },
             Route(.get, "/healthz", .open, "checkHealth") { api, call async throws(Problem) in try await api.checkHealth(call) },

@@ -1,7 +1,7 @@
 // What the gateway needs of Redis. A command names its keys and its effect, so that whatever stands
 // behind this (one server today, a cluster tomorrow) can pick the connection: no handler knows which.
 //
-// `RedisClient` is the real one. Waiting is a seam of its own: see `KeyWatch`.
+// `RedisClient` is the real one. Waiting is a seam of its own: see `LongPoll`.
 
 import Net
 import Redis
@@ -56,6 +56,17 @@ extension StreamStore {
         _ script: RedisScript, _ call: RedisCommand, late: ((RedisReply) -> Void)?
     ) async throws(RedisError) -> RedisReply {
         try await evaluate(script, call, patience: nil, late: late)
+    }
+
+    /// Calls of `script` next to one another, answered in order. Where the script is missing the first of them loads it.
+    func evaluate(_ script: RedisScript, _ calls: [RedisCommand]) async throws(RedisError) -> [Result<RedisReply, RedisError>] {
+        var results = try await send(calls, tracked: false)
+        let missing = results.indices.filter { if case .failure(let error) = results[$0] { error.code == .noScript } else { false } }
+        guard let first = missing.first else { return results }
+        do throws(RedisError) { results[first] = .success(try await evaluate(script, calls[first])) } catch { results[first] = .failure(error) }
+        let rest = missing.dropFirst()
+        for (place, result) in zip(rest, try await send(rest.map { calls[$0] }, tracked: false)) { results[place] = result }
+        return results
     }
 }
 

@@ -3,6 +3,8 @@
 // Strict: CRLF only, hex digits only, a size that fits; extensions and trailers are bounded, checked
 // for bytes that no field may hold, and thrown away. It copies nothing: data is a range of its input.
 
+import Net
+
 struct ChunkedDecoder {
     private enum State {
         case size, extensionBlank, extensionText, sizeLineFeed

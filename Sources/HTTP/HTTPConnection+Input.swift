@@ -150,6 +150,7 @@ extension HTTPConnection {
             case .ended:
                 canRead = false
                 hasEnded = true
+                if !hooks.isEmpty, socket.isReset { breakOff() }
             }
         } catch {
             canRead = false
@@ -164,8 +165,9 @@ extension HTTPConnection {
     /// reply from the client: so we say that we are done, and read on for a while.
     func linger() async {
         await drainOutput()
-        guard !isBroken, !hasEnded else { return }
+        guard !isBroken, !hasEnded else { return await waitForConfirmation() }
         socket.shutdownWriting()
+        hasSaidEnd = true
         hasTimedOut = false
         readDeadline = loop.now + limits.lingerTime
         let scrap = input ?? buffers.take()
@@ -180,5 +182,6 @@ extension HTTPConnection {
             if read(into: scrap, scrap.reserve(HTTPConnection.bodyRoom)) { left -= scrap.count }
         }
         readDeadline = nil
+        if hasEnded { await waitForConfirmation() }
     }
 }

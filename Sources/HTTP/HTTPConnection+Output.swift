@@ -85,7 +85,7 @@ extension HTTPConnection {
     }
 
     /// Whether an open reply is made of chunks (RFC 9112 §7.1), not ended by the connection's end.
-    public var isChunked: Bool { request.minorVersion > 0 }
+    public var isChunked: Bool { request.isHTTP11 }
 
     private func advance(_ count: Int) {
         sent += count
@@ -108,7 +108,7 @@ extension HTTPConnection {
                 self.large = nil
             }
         }
-        if !hooks.isEmpty { hooks.removeAll { $0.end <= sent } }
+        if !hooks.isEmpty { confirmSoon() }
         wake(.output)
     }
 
@@ -121,7 +121,8 @@ extension HTTPConnection {
         output = nil
         large = nil
         writeDeadline = nil
-        let lost = hooks
+        let arrived = !hooks.isEmpty && nothingMoreArrives ? sent - unconfirmed : sent
+        let lost = hooks.filter { $0.end > arrived }
         hooks = []
         counters.lost += lost.count
         for hook in lost { hook.call() }
@@ -129,13 +130,54 @@ extension HTTPConnection {
         wake(.input)
         wake(.output)
     }
+
+    // MARK: Whether it came
+
+    /// What the client's kernel has not said to have, it never will. A reset alone is no such sign: a client that has read all
+    /// may reset the connection before its kernel's acknowledgement was due, which takes half a second at most (RFC 9293 §3.8.6.3).
+    /// And what we close in peace the kernel may still bring.
+    private var nothingMoreArrives: Bool { socket.isReset && (hasEnded || loop.now - sentAt > HTTPConnection.acknowledgedIn) }
+
+    private static let acknowledgedIn = Duration.seconds(1)
+
+    /// Bytes of replies that the kernel has, and the client's kernel has not said to have.
+    private var unconfirmed: Int { max(socket.unacknowledgedCount - (hasSaidEnd ? 1 : 0), 0) }
+
+    private func confirmSoon() {
+        sentAt = loop.now
+        guard !isToBeConfirmed, hooks[0].end <= sent else { return }
+        isToBeConfirmed = true
+        server.confirmSoon(self)
+    }
+
+    /// Forgets what has come to the client. False: nothing is to be confirmed any more.
+    func confirm() -> Bool {
+        if !hooks.isEmpty {
+            let arrived = sent - unconfirmed
+            hooks.removeAll { $0.end <= arrived }
+        }
+        isToBeConfirmed = hooks.contains { $0.end <= sent }
+        return isToBeConfirmed
+    }
+
+    /// The client has ended: its kernel says, within a round trip, whether the last reply still came.
+    func waitForConfirmation() async {
+        let end = loop.now + limits.lingerTime
+        while !isBroken, confirm(), loop.now < end {
+            if socket.isReset { return breakOff() }
+            hasTimedOut = false
+            readDeadline = min(loop.now + HTTPServer.confirmInterval, end)
+            await wait(for: .input)
+        }
+        readDeadline = nil
+    }
 }
 
 extension Socket {
     /// Two stretches in one call; at least one of them holds bytes.
-    func write(_ first: UnsafeRawBufferPointer?, _ second: UnsafeRawBufferPointer?) throws(SystemError) -> Transfer {
+    func write(_ first: UnsafeRawBufferPointer?, _ second: UnsafeRawBufferPointer?) throws(SystemError) -> IOResult {
         guard let first, !first.isEmpty else {
-            return try write(second ?? UnsafeRawBufferPointer(start: nil, count: 0))
+            return try write(second ?? .empty)
         }
         guard let second else { return try write(first) }
         return try writeBoth(first, second)
@@ -143,7 +185,7 @@ extension Socket {
 
     private func writeBoth(
         _ first: UnsafeRawBufferPointer, _ second: UnsafeRawBufferPointer
-    ) throws(SystemError) -> Transfer {
+    ) throws(SystemError) -> IOResult {
         // sendmsg reads through these pointers only: nothing is mutated.
         var parts = (
             iovec(iov_base: UnsafeMutableRawPointer(mutating: first.baseAddress), iov_len: first.count),

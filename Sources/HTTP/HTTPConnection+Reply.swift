@@ -23,9 +23,9 @@ extension HTTPConnection {
     /// The same for one whose body comes piece by piece.
     func stream(_ response: Response) async -> Bool {
         guard !isBroken, case .stream(let source) = response.body, request.method != .head else { return reply(response) }
-        let closes = mustClose(response) || request.minorVersion == 0
+        let closes = mustClose(response) || !request.isHTTP11
         if wasParked, response.onLost != nil { asksBeforeWriting = true }  // As in `reply`.
-        appendHead(response, closes ? .close : persistence, request.minorVersion == 0 ? .close : .chunked)
+        appendHead(response, closes ? .close : persistence, request.isHTTP11 ? .chunked : .close)
         let isWhole = await stream(source)
         request.onClientGone = nil
         if isBroken { lose(response) } else { note(response.onLost) }
@@ -42,14 +42,12 @@ extension HTTPConnection {
     /// RFC 9110 §10.1.1: the client waits for it before it sends the body.
     func sendContinue() {
         mustContinue = false
-        appended += 25
-        takeOutput().append(literal: "HTTP/1.1 100 Continue\r\n\r\n")
-        flushSoon()
+        appendFraming { $0.append(literal: "HTTP/1.1 100 Continue\r\n\r\n") }
     }
 
     // MARK: Framing
 
-    private var persistence: Persistence { request.minorVersion == 0 ? .keepAlive : .byDefault }
+    private var persistence: Persistence { request.isHTTP11 ? .byDefault : .keepAlive }
 
     private func mustClose(_ response: borrowing Response) -> Bool {
         let body = request.body
@@ -67,11 +65,9 @@ extension HTTPConnection {
         case .bytes(let bytes):
             appendHead(response, persistence, lengthFraming(response.status, bytes.count))
             if hasContent { appendContent(bytes) } else { buffers.give(bytes) }
-        case .later:
-            preconditionFailure("A later reply is a reply, not another promise.")
         case .stream, .open:
             // HEAD: what GET would be framed with, and the source is asked for nothing.
-            appendHead(response, persistence, request.minorVersion == 0 ? .close : .chunked)
+            appendHead(response, persistence, request.isHTTP11 ? .chunked : .close)
         }
         note(response.onLost)
     }
@@ -106,7 +102,7 @@ extension HTTPConnection {
 
     /// False when the client must see that the body is incomplete.
     private func stream(_ source: any ChunkSource) async -> Bool {
-        let isChunked = request.minorVersion > 0
+        let isChunked = request.isHTTP11
         while true {
             await waitForRoom()
             guard !isBroken else { return false }

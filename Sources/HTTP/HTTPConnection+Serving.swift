@@ -19,18 +19,21 @@ extension HTTPConnection {
 
     /// True when a request is there; false when the connection sleeps on, or has an errand.
     private func takeRequest() -> Bool {
-        guard !isBroken, !isDraining else { return take(.read) }
-        guard hasRoom else { return take(.makeRoom) }
-        switch readRequest() {
-        case .request: return true
-        case .refused(let error):
-            reject(error)
-            return take(.linger)
-        case nil where hasEnded || isBroken || input != nil: return take(.read)
-        case nil:
-            readDeadline = idleUntil
-            return false
+        if isBroken || isDraining {
+            handToTask(.read)
+        } else if !hasRoom {
+            handToTask(.makeRoom)
+        } else {
+            switch readRequest() {
+            case .request: return true
+            case .refused(let error):
+                reject(error)
+                handToTask(.linger)
+            case nil where hasEnded || isBroken || input != nil: handToTask(.read)
+            case nil: readDeadline = idleUntil
+            }
         }
+        return false
     }
 
     private func begin() {
@@ -40,19 +43,20 @@ extension HTTPConnection {
         wasParked = false
         counters.requests += 1
         counters.inFlight += 1
+        if !hooks.isEmpty { hooks.removeAll { $0.end <= sent } }  // Who asks again has its reply, as far as anybody can tell.
     }
 
     private func settle(_ answer: consuming Answer) {
         switch consume answer {
         case .soon(let later): rest(.pending, later)
+        case .later(let later): park(later)
         case .response(let response):
             switch response.body {
-            case .later(let later): park(later)
             case .open(let open): begin(open, response)
-            case .stream where request.method != .head && !isBroken: take(.settle(.response(response)))
+            case .stream where request.method != .head && !isBroken: handToTask(.settle(.response(response)))
             default: conclude(reply(response))
             }
-        case .task(let work): take(.settle(.task(work)))
+        case .task(let work): handToTask(.settle(.task(work)))
         }
     }
 
@@ -60,17 +64,16 @@ extension HTTPConnection {
     private func conclude(_ goesOn: Bool) {
         counters.inFlight -= 1
         guard !goesOn || request.body.isComplete else {
-            take(.skip(thenPark: nil))
+            handToTask(.skip(thenPark: nil))
             return
         }
         endRequest()
-        if goesOn { fallAsleep() } else { take(.linger) }
+        if goesOn { fallAsleep() } else { handToTask(.linger) }
     }
 
     private func endRequest() {
         if let failure = request.body.failure { counters.count(failure) }
-        if let input { self.input = request.body.end(input, buffers) }
-        releaseIdleInput()
+        endBody()
         request.end()
     }
 
@@ -84,18 +87,27 @@ extension HTTPConnection {
     /// Lets go of the request but for what its reply needs.
     private func park(_ later: any LaterResponse) {
         guard request.body.isComplete else {
-            take(.skip(thenPark: later))
+            handToTask(.skip(thenPark: later))
             return
         }
         park(later, isSkipped: true)
     }
 
+    /// Of its bytes: what its reply needs of it stays.
+    private func letGoOfRequest() {
+        endBody()
+        request.forgetBytes()
+    }
+
+    private func endBody() {
+        if let input { self.input = request.body.end(input, buffers) }
+        releaseIdleInput()
+    }
+
     private func park(_ later: any LaterResponse, isSkipped: Bool) {
         closesAfterAnswer = !isSkipped
         wasParked = true
-        if let input { self.input = request.body.end(input, buffers) }
-        releaseIdleInput()
-        request.forgetBytes()
+        letGoOfRequest()
         rest(.parked, later)
     }
 
@@ -107,10 +119,8 @@ extension HTTPConnection {
             conclude(self.reply(response))
             return
         }
-        appendHead(response, .close, request.minorVersion == 0 ? .close : .chunked)
-        if let input { self.input = request.body.end(input, buffers) }
-        releaseIdleInput()
-        request.forgetBytes()
+        appendHead(response, .close, request.isHTTP11 ? .chunked : .close)
+        letGoOfRequest()
         state = .open
         openReply = reply
         reply.begin(self)
@@ -122,7 +132,7 @@ extension HTTPConnection {
         precondition(state == .open, "A reply that was begun is ended once.")
         openReply = nil
         wantsRoom = false
-        if !isBroken, request.minorVersion > 0 { appendLastChunk() }
+        if !isBroken, request.isHTTP11 { appendLastChunk() }
         conclude(false)
     }
 
@@ -146,29 +156,27 @@ extension HTTPConnection {
             serve()
         case .parked:
             // Whoever answers is in the middle of something, and the next request may be about the same thing.
-            take(.settle(answer))
+            handToTask(.settle(answer))
         case .busy, .asleep, .open: preconditionFailure("A request that waits for its answer is answered once.")
         }
     }
 
     // MARK: The task
 
-    /// Has a task do what must wait. False, for the machine's sake: there is no request to be answered now.
-    @discardableResult
-    func take(_ errand: Errand) -> Bool {
+    /// Has a task do what must wait.
+    func handToTask(_ errand: Errand) {
         state = .busy
         self.errand = errand
         if !hasTask { server.giveTask(self) }
-        return false
     }
 
     /// Does its errands. True when the connection has ended and holds nothing any more.
-    func carryOn() async -> Bool {
+    func runErrands() async -> Bool {
         hasTask = true
         defer { hasTask = false }
         while let errand {
             self.errand = nil
-            if await isEnd(errand) {
+            if await perform(errand) {
                 close()
                 return true
             }
@@ -177,8 +185,8 @@ extension HTTPConnection {
         return false
     }
 
-    /// Does one errand; true when nothing can follow it.
-    private func isEnd(_ errand: Errand) async -> Bool {
+    /// True when the connection must close.
+    private func perform(_ errand: Errand) async -> Bool {
         switch errand {
         case .refuse:
             reject(.tooManyConnections)
@@ -195,7 +203,7 @@ extension HTTPConnection {
                 park(later, isSkipped: isSkipped)
             } else {
                 endRequest()
-                if isSkipped { fallAsleep() } else { take(.linger) }
+                if isSkipped { fallAsleep() } else { handToTask(.linger) }
             }
         case .linger:
             await linger()
@@ -207,12 +215,13 @@ extension HTTPConnection {
     private func readInPieces() async -> Bool {
         switch await nextRequest() {
         case .ended:
-            // Nothing was asked that we have not answered: no reply can be lost to a reset.
+            // Nothing was asked that we have not answered: no reply can be lost to a reset of ours.
             await drainOutput()
+            if hasEnded { await waitForConfirmation() }
             return true
         case .refused(let error):
             reject(error)
-            take(.linger)
+            handToTask(.linger)
         case .request:
             begin()
             settle(server.responder.respond(to: request))

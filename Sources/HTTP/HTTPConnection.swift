@@ -11,7 +11,7 @@
 //
 //                                   └── open ──→ open ───── end ─────→ the end              its owner writes
 //
-// What has to wait on its way becomes an `Errand`, and only that takes a task (`carryOn`): a head that came in
+// What has to wait on its way becomes an `Errand`, and only that takes a task (`runErrands`): a head that came in
 // pieces, a responder that must suspend, a streamed reply, a full output, a body nobody wanted, the end.
 // The task does the errand and gives the connection back to the machine. So at any time there is either a
 // state to rest in, or the machine is on the stack, or a task has the connection or was asked for.
@@ -29,7 +29,10 @@ public final class HTTPConnection: Pollable, Flushable {
     // The server's, kept here: each is looked at many times a request.
     let loop: EventLoop
     let buffers: BufferPool
-    let counters: HTTPCounters
+    var counters: HTTPCounters {
+        _read { yield server.counters }
+        _modify { yield &server.counters }
+    }
     var limits: HTTPLimits { _read { yield server.limits } }
 
     /// Its place in the server's list; -1 when it is in none.
@@ -91,8 +94,8 @@ public final class HTTPConnection: Pollable, Flushable {
         case makeRoom
         /// A head that is not whole, or the end.
         case read
-        /// An answer that has to be waited for.
-        case settle(Answer)
+        /// An answer that has to be waited for. Elsewhere: it is large, and seldom there.
+        indirect case settle(Answer)
         /// What is left of a body; then the request ends, or is answered later.
         case skip(thenPark: (any LaterResponse)?)
         /// Says goodbye and closes.
@@ -115,6 +118,12 @@ public final class HTTPConnection: Pollable, Flushable {
     var appended = 0
     var sent = 0
     var hooks: [(end: Int, call: () -> Void)] = []
+    /// When the last bytes behind which a hook may stand were sent.
+    var sentAt = EventLoop.Instant.zero
+    /// In the server's list of those that wait for the client's kernel to have what was sent.
+    var isToBeConfirmed = false
+    /// Our FIN is on its way, behind all bytes.
+    var hasSaidEnd = false
     /// What is written next must not go to a client that has left: the kernel is asked first.
     var asksBeforeWriting = false
 
@@ -130,7 +139,6 @@ public final class HTTPConnection: Pollable, Flushable {
         self.server = server
         loop = server.loop
         buffers = server.loop.buffers
-        counters = server.counters
         socket = Socket(owning: descriptor)
         request.attach(to: self)
     }
@@ -149,7 +157,7 @@ public final class HTTPConnection: Pollable, Flushable {
             idle: HTTPConnection.probeIdle, interval: HTTPConnection.probeInterval, probes: HTTPConnection.probes)
         if refusing {
             isRefused = true
-            take(.refuse)
+            handToTask(.refuse)
         } else {
             fallAsleep()
             readDeadline = idleUntil
@@ -262,7 +270,7 @@ public final class HTTPConnection: Pollable, Flushable {
         if let readDeadline, readDeadline <= loop.now {
             self.readDeadline = nil
             hasTimedOut = true
-            if state == .asleep { take(.read) } else { wake(.input) }
+            if state == .asleep { handToTask(.read) } else { wake(.input) }
         }
         if let readDeadline { arm(readDeadline) }
         if let writeDeadline { arm(writeDeadline) }

@@ -1,7 +1,7 @@
-// What one loop's HTTP connections have done. Plain integers: read on the loop, or summed by a snapshot.
+// What one loop's HTTP connections have done. A value: a copy may cross threads.
 
 /// Counters since the start, and gauges where said.
-public final class HTTPCounters {
+public struct HTTPCounters: Sendable {
     /// Connections open now (a gauge).
     public internal(set) var open = 0
     /// Connections taken.
@@ -15,7 +15,7 @@ public final class HTTPCounters {
     /// Bytes read from and written to sockets.
     public internal(set) var bytesIn = 0
     public internal(set) var bytesOut = 0
-    /// Replies that could not be wholly handed to the kernel.
+    /// Replies that did not come to the client as a whole.
     public internal(set) var lost = 0
     /// Keep-alive connections closed for being idle.
     public internal(set) var idleTimeouts = 0
@@ -27,13 +27,8 @@ public final class HTTPCounters {
 
     /// How often requests were refused with `error`.
     public subscript(error: HTTPError) -> Int {
-        errors[error.index]
+        errors[error.rawValue]
     }
 
-    func count(_ error: HTTPError) { errors[error.index] += 1 }
-}
-
-extension HTTPError {
-    /// Position in `allCases`.
-    var index: Int { HTTPError.allCases.firstIndex(of: self) ?? 0 }
+    mutating func count(_ error: HTTPError) { errors[error.rawValue] += 1 }
 }

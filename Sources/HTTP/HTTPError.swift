@@ -4,7 +4,7 @@
 // RFC 9112 suggest. The text never repeats what the client sent: it may be anything.
 
 /// Why a request could not be taken. The connection closes after the reply unless `keepsConnection`.
-public enum HTTPError: Error, Sendable, CaseIterable {
+public enum HTTPError: Int, Error, Sendable, CaseIterable {
     // The request line.
     case malformedRequestLine, malformedTarget, connectNotSupported, unsupportedVersion, targetTooLong
     // Header fields.
@@ -59,12 +59,6 @@ public enum HTTPError: Error, Sendable, CaseIterable {
         case .spaceBeforeColon: "A header name is followed by a blank; the colon must come right after the name."
         case .malformedHeaderName: "A header name is empty or holds a character that no token may hold."
         case .controlInHeader: "A header value holds a control character, such as NUL or a bare CR."
-        default: bodyDetail
-        }
-    }
-
-    private var bodyDetail: String {
-        switch self {
         case .headTooLarge: "The request line and headers together are too large."
         case .tooManyHeaders: "The request has too many header lines."
         case .missingHost: "An HTTP/1.1 request must have a Host header."
@@ -77,12 +71,6 @@ public enum HTTPError: Error, Sendable, CaseIterable {
         case .unknownTransferCoding: "The only transfer coding this server knows is chunked."
         case .chunkedNotLast: "Transfer-Encoding must be exactly chunked, once; otherwise the body's end is ambiguous."
         case .transferEncodingInHTTP10: "HTTP/1.0 has no Transfer-Encoding; send Content-Length, or HTTP/1.1."
-        default: lateDetail
-        }
-    }
-
-    private var lateDetail: String {
-        switch self {
         case .malformedChunk:
             "The chunked body is malformed: a chunk is its size in hex digits, CR LF, that many bytes, and CR LF."
         case .chunkSizeTooLarge: "A chunk's size is too large to be true."
@@ -95,7 +83,6 @@ public enum HTTPError: Error, Sendable, CaseIterable {
         case .bodyTimeout: "The body stopped coming."
         case .tooManyConnections: "This server has as many connections open as it may; try again later."
         case .connectionLost: "The connection broke."
-        default: preconditionFailure("Every case has its sentence in one of the three tables.")
         }
     }
 }

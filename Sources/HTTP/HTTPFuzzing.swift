@@ -1,5 +1,7 @@
 // What the fuzzer (Sources/HTTPFuzz) may call of the parser's inside.
 
+import Net
+
 package enum HTTPFuzzing {
     /// Finds, cuts and parses a head as a connection does; any outcome is good that is no crash.
     package static func parseHead(_ bytes: UnsafeRawBufferPointer) {

@@ -5,19 +5,23 @@ public import Net
 public final class HTTPServer {
     public let loop: EventLoop
     public let limits: HTTPLimits
-    public let counters = HTTPCounters()
+    public internal(set) var counters = HTTPCounters()
 
     var date = HTTPDate()
     private var connections: [HTTPConnection] = []
     private var isDraining = false
     /// Connections that rested and want a task, in the order they asked.
-    private var awakened: [HTTPConnection] = []
-    private var nextAwakened = 0
+    private var awakened = Fifo<HTTPConnection>()
     /// Who answers; set by the owner before the first connection. It must outlive them.
     public var responder: (any HTTPResponder)!
-    /// Starts a task on the loop that calls `carryOn`; set by the owner, who alone can start tasks.
+    /// Starts a task on the loop that calls `runErrands`; set by the owner, who alone can start tasks.
     public var startTask: () -> Void = { preconditionFailure("Nobody starts tasks for this server.") }
     private var refusing = 0
+    /// Whose clients' kernels are to say that they have what must not be lost.
+    private var unconfirmed: [HTTPConnection] = []
+
+    /// How long what a reply carried is held for a client that asks for nothing more, beyond the round trip.
+    static let confirmInterval = Duration.milliseconds(100)
 
     /// Clients being told 503 at one time; past it they are just closed.
     private static let refusingLimit = 256
@@ -44,20 +48,28 @@ public final class HTTPServer {
     }
 
     /// Goes on with one connection that rested: for each call of `startTask`, a call of this.
-    public func carryOn() async {
-        let connection = awakened[nextAwakened]
-        nextAwakened += 1
-        if nextAwakened == awakened.count {
-            awakened.removeAll(keepingCapacity: true)
-            nextAwakened = 0
-        }
-        guard await connection.carryOn() else { return }
+    public func runErrands() async {
+        guard let connection = awakened.popFirst() else { preconditionFailure("A task was started for each that asked.") }
+        guard await connection.runErrands() else { return }
         if connection.isRefused { refusing -= 1 } else { leave(connection) }
     }
 
     func giveTask(_ connection: HTTPConnection) {
         awakened.append(connection)
         startTask()
+    }
+
+    func confirmSoon(_ connection: HTTPConnection) {
+        if unconfirmed.isEmpty { scheduleConfirmation() }
+        unconfirmed.append(connection)
+    }
+
+    /// One look a while at all of them: the kernel tells nobody that its peer has something.
+    private func scheduleConfirmation() {
+        loop.schedule(at: loop.now + HTTPServer.confirmInterval) { [unowned self] in
+            unconfirmed.removeAll { !$0.confirm() }
+            if !unconfirmed.isEmpty { scheduleConfirmation() }
+        }
     }
 
     /// Idle connections close now; the others after the reply that they wait for, and so will new ones.

@@ -4,6 +4,8 @@
 // not one look at everything a byte. An empty line written with bare LFs ends a head too: the parser
 // must see it to refuse it.
 
+import Net
+
 struct HeadFinder {
     /// Empty lines ignored before a request line (RFC 9112 §2.2: "at least one").
     static let emptyLines = 4

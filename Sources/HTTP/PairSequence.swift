@@ -1,5 +1,7 @@
 // The pairs of a query or a form, read in place.
 
+import Net
+
 /// `a=1&b=2` pair by pair, in order. Empty pairs (`a=1&&b=2`) are skipped.
 ///
 ///     for pair in PairSequence(request.query, .query) where pair.hasName("count") { … }

@@ -2,6 +2,8 @@
 //
 // It lies flat, in arrays of plain numbers: a walk retains and allocates nothing.
 
+import Net
+
 struct PathTree {
     private struct Node {
         var firstLiteral: Int?

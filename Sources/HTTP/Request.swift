@@ -10,7 +10,8 @@ public final class Request {
     /// A bit for each field's name; see `nameBit`.
     @usableFromInline var names: UInt64 = 0
     /// The head's bytes.
-    var bytes = UnsafeRawBufferPointer(start: nil, count: 0)
+    var bytes = UnsafeRawBufferPointer.empty
+    /// Unsafe: it owns this, and takes itself away from here before it goes (`detach`).
     unowned(unsafe) var connection: HTTPConnection?
     /// Only of a request made by a test: what `bytes` points into.
     private var own: ByteBuffer?
@@ -44,7 +45,7 @@ public final class Request {
 
     /// Its bytes are gone after this.
     func end() {
-        bytes = UnsafeRawBufferPointer(start: nil, count: 0)
+        bytes = .empty
         onClientGone = nil
         // A client with a hundred fields must not keep their table for as long as it is idle.
         if head.fields.capacity > Request.keptFields { head.fields = [] }
@@ -91,8 +92,8 @@ public final class Request {
     /// Host, or the authority of an absolute-form target (RFC 9112 §3.2.2). Empty when HTTP/1.0 sent none.
     public var host: UnsafeRawBufferPointer { span(head.host) }
 
-    /// 0 or 1, of HTTP/1.x.
-    public var minorVersion: UInt8 { head.minorVersion }
+    /// False: it is of HTTP/1.0, which knows no chunks and closes by default (RFC 9112 §9.3).
+    var isHTTP11: Bool { head.minorVersion > 0 }
 
     // MARK: Header fields
 
@@ -104,7 +105,7 @@ public final class Request {
     @usableFromInline func find(_ name: StaticString) -> UnsafeRawBufferPointer? {
         let count = name.utf8CodeUnitCount
         for field in head.fields where Int(field.nameEnd &- field.nameStart) == count {
-            if ASCII.equals(bytes.part(Int(field.nameStart), Int(field.nameEnd)), lower: name) {
+            if bytes.part(Int(field.nameStart), Int(field.nameEnd)).equalsIgnoringCase(name) {
                 return bytes.part(Int(field.valueStart), Int(field.valueEnd))
             }
         }
@@ -116,7 +117,7 @@ public final class Request {
         guard mayHave(name) else { return 0 }
         var found = 0
         for field in head.fields
-        where ASCII.equals(bytes.part(Int(field.nameStart), Int(field.nameEnd)), lower: name) { found += 1 }
+        where bytes.part(Int(field.nameStart), Int(field.nameEnd)).equalsIgnoringCase(name) { found += 1 }
         return found
     }
 

@@ -10,6 +10,7 @@ import Net
 public final class RequestBody {
     enum Framing { case none, length, chunked }
 
+    /// Unsafe: it owns the request that this is of, and takes itself away from here before it goes (`Request.detach`).
     unowned(unsafe) var connection: HTTPConnection?
     private(set) var framing = Framing.none
     /// Of a Content-Length: bytes not yet handed out.
@@ -56,7 +57,7 @@ public final class RequestBody {
         if let bytes = collectedAlready(upTo: bound) { return bytes }
         let bytes =
             switch framing {
-            case .none: UnsafeRawBufferPointer(start: nil, count: 0)
+            case .none: UnsafeRawBufferPointer.empty
             case .length: try await collectLength(bound ?? limit)
             case .chunked: try await collectChunks(bound ?? limit)
             }
@@ -69,7 +70,7 @@ public final class RequestBody {
         if let whole { return whole }
         guard failure == nil else { return nil }
         switch framing {
-        case .none: return UnsafeRawBufferPointer(start: nil, count: 0)
+        case .none: return .empty
         case .length:
             let unread = unread
             guard remaining <= bound ?? limit, unread.count >= remaining else { return nil }
@@ -141,7 +142,7 @@ public final class RequestBody {
     // MARK: Pieces
 
     private var unread: UnsafeRawBufferPointer {
-        guard let bytes = source?.bytes else { return UnsafeRawBufferPointer(start: nil, count: 0) }
+        guard let bytes = source?.bytes else { return .empty }
         return bytes.part(position, bytes.count)
     }
 

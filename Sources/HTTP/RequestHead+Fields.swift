@@ -1,5 +1,7 @@
 // Header fields (RFC 9112 §5) and what they say of the message's length (RFC 9112 §6).
 
+import Net
+
 extension RequestHead {
     /// `start`: the first byte after the request line.
     mutating func parseFields(
@@ -52,11 +54,11 @@ extension RequestHead {
         _ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer, _ first: Int, _ last: Int
     ) throws(HTTPError) {
         switch name.count {
-        case 4 where ASCII.equals(name, lower: "host"): try noteHost(value, first, last)
-        case 6 where ASCII.equals(name, lower: "expect"): noteExpectation(value)
-        case 10 where ASCII.equals(name, lower: "connection"): noteConnection(value)
-        case 14 where ASCII.equals(name, lower: "content-length"): try noteLength(value)
-        case 17 where ASCII.equals(name, lower: "transfer-encoding"): noteTransferEncoding(value)
+        case 4 where name.equalsIgnoringCase("host"): try noteHost(value, first, last)
+        case 6 where name.equalsIgnoringCase("expect"): noteExpectation(value)
+        case 10 where name.equalsIgnoringCase("connection"): noteConnection(value)
+        case 14 where name.equalsIgnoringCase("content-length"): try noteLength(value)
+        case 17 where name.equalsIgnoringCase("transfer-encoding"): noteTransferEncoding(value)
         default: break
         }
     }
@@ -72,16 +74,16 @@ extension RequestHead {
     /// RFC 9110 §10.1.1: in HTTP/1.0 it is ignored.
     private mutating func noteExpectation(_ value: UnsafeRawBufferPointer) {
         guard minorVersion > 0 else { return }
-        flags.insert(ASCII.equals(value, lower: "100-continue") ? .expectsContinue : .unknownExpectation)
+        flags.insert(value.equalsIgnoringCase("100-continue") ? .expectsContinue : .unknownExpectation)
     }
 
     private mutating func noteConnection(_ value: UnsafeRawBufferPointer) {
         var start = 0
         while start <= value.count {
             let end = value.firstPlace(of: UInt8(ascii: ","), from: start) ?? value.count
-            let option = ASCII.trimmed(value.part(start, end))
-            if ASCII.equals(option, lower: "close") { flags.insert(.close) }
-            if ASCII.equals(option, lower: "keep-alive") { flags.insert(.keepAlive) }
+            let option = value.part(start, end).trimmed
+            if option.equalsIgnoringCase("close") { flags.insert(.close) }
+            if option.equalsIgnoringCase("keep-alive") { flags.insert(.keepAlive) }
             start = end + 1
         }
     }
@@ -108,7 +110,7 @@ extension RequestHead {
     private mutating func noteTransferEncoding(_ value: UnsafeRawBufferPointer) {
         guard !flags.contains(.hasTransferEncoding) else { return flags.formUnion(.misplacedChunked) }
         flags.insert(.hasTransferEncoding)
-        if ASCII.equals(value, lower: "chunked") {
+        if value.equalsIgnoringCase("chunked") {
             flags.insert(.chunked)
             return
         }
@@ -118,7 +120,7 @@ extension RequestHead {
         var endsChunked = false
         while start <= value.count {
             let end = value.firstPlace(of: UInt8(ascii: ","), from: start) ?? value.count
-            endsChunked = ASCII.equals(ASCII.trimmed(value.part(start, end)), lower: "chunked")
+            endsChunked = value.part(start, end).trimmed.equalsIgnoringCase("chunked")
             if endsChunked { chunked += 1 }
             if end > start { codings += 1 }
             start = end + 1

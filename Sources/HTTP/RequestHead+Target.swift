@@ -3,6 +3,8 @@
 // Targets are visible ASCII without `#`. Characters that RFC 3986 wants percent-encoded and that curl
 // sends as they are (`[ ] { } | ^`) pass: they are ambiguous to nobody, and globs are written with them.
 
+import Net
+
 extension RequestHead {
     /// The target is `line[start..<end]`, not empty.
     mutating func parseTarget(_ line: UnsafeRawBufferPointer, _ start: Int, _ end: Int) throws(HTTPError) {
@@ -53,9 +55,9 @@ extension RequestHead {
     /// RFC 9112 §3.2.2: every server must accept it. RFC 9110 §4.2.4: `user@` is an error.
     private mutating func parseAbsoluteForm(_ line: UnsafeRawBufferPointer, _ start: Int, _ end: Int) throws(HTTPError) {
         let authority: Int
-        if end - start > 7, ASCII.equals(line.part(start, start + 7), lower: "http://") {
+        if end - start > 7, line.part(start, start + 7).equalsIgnoringCase("http://") {
             authority = start + 7
-        } else if end - start > 8, ASCII.equals(line.part(start, start + 8), lower: "https://") {
+        } else if end - start > 8, line.part(start, start + 8).equalsIgnoringCase("https://") {
             authority = start + 8
         } else {
             throw .malformedTarget

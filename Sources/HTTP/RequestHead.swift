@@ -3,6 +3,8 @@
 // Strict by RFC 9110 and RFC 9112; whatever leaves room for two readings is refused, because the other
 // reading may be a proxy's. Offsets are 16 bits: `HTTPLimits.head` is at most 65,535.
 
+import Net
+
 struct RequestHead {
     /// A header field: where its name and its trimmed value lie.
     struct Field {
@@ -93,14 +95,14 @@ struct RequestHead {
         guard end - target <= limits.target else { throw .targetTooLong }
         try parseVersion(line.part(end + 1, line.count))
         self.method = method
-        guard !ASCII.equals(line.part(0, place), "CONNECT") else { throw .connectNotSupported }
+        guard !line.part(0, place).isSame(as: "CONNECT") else { throw .connectNotSupported }
         try parseTarget(line, target, end)
         return lineFeed + 1
     }
 
     /// RFC 9110 §2.5: a higher minor version of our major one is read as 1.1.
     private mutating func parseVersion(_ text: UnsafeRawBufferPointer) throws(HTTPError) {
-        guard text.count == 8, ASCII.equals(text.part(0, 5), "HTTP/"), text[6] == UInt8(ascii: "."),
+        guard text.count == 8, text.part(0, 5).isSame(as: "HTTP/"), text[6] == UInt8(ascii: "."),
             ASCII.isDigit(text[5]), ASCII.isDigit(text[7])
         else { throw .malformedRequestLine }
         guard text[5] == UInt8(ascii: "1") else { throw .unsupportedVersion }
@@ -112,13 +114,13 @@ extension Method {
     /// Methods are case-sensitive (RFC 9110 §9.1).
     init(token: UnsafeRawBufferPointer) {
         switch token.count {
-        case 3 where ASCII.equals(token, "GET"): self = .get
-        case 3 where ASCII.equals(token, "PUT"): self = .put
-        case 4 where ASCII.equals(token, "POST"): self = .post
-        case 4 where ASCII.equals(token, "HEAD"): self = .head
-        case 5 where ASCII.equals(token, "PATCH"): self = .patch
-        case 6 where ASCII.equals(token, "DELETE"): self = .delete
-        case 7 where ASCII.equals(token, "OPTIONS"): self = .options
+        case 3 where token.isSame(as: "GET"): self = .get
+        case 3 where token.isSame(as: "PUT"): self = .put
+        case 4 where token.isSame(as: "POST"): self = .post
+        case 4 where token.isSame(as: "HEAD"): self = .head
+        case 5 where token.isSame(as: "PATCH"): self = .patch
+        case 6 where token.isSame(as: "DELETE"): self = .delete
+        case 7 where token.isSame(as: "OPTIONS"): self = .options
         default: self = .other
         }
     }

@@ -11,7 +11,7 @@ public protocol ChunkSource: AnyObject {
     var failed: Bool { get }
 }
 
-/// A reply that comes without a task waiting for it: `Answer.soon`, or a body `.later`.
+/// A reply that comes without a task waiting for it: `Answer.soon` and `.later`.
 public protocol LaterResponse: AnyObject {
     /// The request is over but for its reply, which is given to `client.answer` once. On the loop.
     func begin(_ client: HTTPConnection)
@@ -37,6 +37,9 @@ public enum Answer {
     /// Its reply comes within the time that a server takes to be asked. The request, and all pointers into it,
     /// live until then; nothing else is asked of this client meanwhile.
     case soon(any LaterResponse)
+    /// Its reply comes perhaps in a minute: long-polling. Meanwhile the connection has no task, no buffer and none of the
+    /// request's bytes.
+    case later(any LaterResponse)
     /// What answers it must suspend, and so takes a task.
     case task(() async -> Answer)
 }
@@ -49,9 +52,6 @@ public struct Response {
         case bytes(ByteBuffer)
         /// Chunked in HTTP/1.1, ended by closing in HTTP/1.0. Not asked for anything when the method is HEAD.
         case stream(any ChunkSource)
-        /// Comes later, perhaps in a minute: long-polling. Meanwhile the connection has no task, no buffer and none
-        /// of the request's bytes. Everything else in this response is ignored: that of the later one counts.
-        case later(any LaterResponse)
         /// Goes on for as long as its owner likes: a live tail. Framed as a stream; the connection closes after it. Not
         /// begun when the method is HEAD.
         case open(any OpenReply)
@@ -68,8 +68,8 @@ public struct Response {
     public private(set) var extraHeaders: [UInt8] = []
     /// Sends `Connection: close` and closes after the reply.
     public var closesConnection = false
-    /// Called on the loop when the connection broke before the kernel had the whole reply: for replies
-    /// whose content must be handed back. At most once; not called after a reply that got away.
+    /// Called on the loop when the connection broke before the client's kernel had the whole reply: for replies whose content
+    /// must be handed back. At most once; not called after a reply that came, nor where nobody can tell.
     public var onLost: (() -> Void)?
 
     public init(status: Int = 200, contentType: StaticString? = nil, body: Body = .empty) {

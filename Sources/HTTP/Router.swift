@@ -3,18 +3,18 @@
 // Matching allocates nothing: parameters are stretches of the request's own path. A literal segment goes
 // before a parameter; where its branch leads nowhere, the parameter's is tried.
 
+import Net
+
 /// What a template's `{…}` segments matched, in order: raw, still percent-encoded, pointing into the request's path.
 public struct PathParameters {
     /// Parameters that a template may have.
     public static let limit = 4
 
     public private(set) var count = 0
-    private var first = PathParameters.none
-    private var second = PathParameters.none
-    private var third = PathParameters.none
-    private var fourth = PathParameters.none
-
-    private static var none: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: nil, count: 0) }
+    private var first = UnsafeRawBufferPointer.empty
+    private var second = UnsafeRawBufferPointer.empty
+    private var third = UnsafeRawBufferPointer.empty
+    private var fourth = UnsafeRawBufferPointer.empty
 
     public init() {}
 

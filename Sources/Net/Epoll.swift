@@ -46,6 +46,7 @@ struct Epoll {
     private struct Slot {
         var generation: UInt32 = 0
         var file: Int32 = -1
+        /// Unsafe: who is registered deregisters before it goes; a count would be taken for every event.
         unowned(unsafe) var handler: (any Pollable)?
     }
 
@@ -83,7 +84,8 @@ struct Epoll {
     /// Call it before the descriptor is closed.
     mutating func remove(_ registration: Registration) {
         guard isCurrent(registration) else { return }
-        // A descriptor that is closed already has left the set by itself: nothing to report.
+        // It fails for a descriptor that is closed already, which has left the set by itself (epoll(7)). An event of one that
+        // lives on elsewhere would be of an old generation, and reach nobody.
         try? control(EPOLL_CTL_DEL, registration, [])
         release(registration)
     }

@@ -7,7 +7,7 @@
 //   3. sleep in epoll until a descriptor, a deadline or another thread needs us
 //   4. resume whoever waited for those
 //
-// Everything but `enqueue`, `execute`, `spawn` and `stop` belongs to the loop's own thread.
+// Everything but `enqueue`, `execute`, `spawn`, `stop` and `isCurrent` belongs to the loop's own thread.
 
 import CLinux
 import Glibc
@@ -19,6 +19,8 @@ public protocol Flushable: AnyObject {
 }
 
 public final class EventLoop: @unchecked Sendable {
+    // Unchecked: all but `owner`, `inbox` and `stopping` is touched by the loop's thread only, or does not change.
+
     /// Time since the clock's origin.
     public typealias Instant = Duration
 
@@ -32,7 +34,8 @@ public final class EventLoop: @unchecked Sendable {
     private let wakeup: Int32
     private let inbox = Mutex(Inbox())
 
-    private var thread: pthread_t?
+    /// The thread whose loop it is, as a `pthread_t`; 0, which is no thread of glibc's: nobody's yet.
+    private let owner = Atomic<UInt>(0)
     private var jobs: [UnownedJob] = []
     private var batch: [UnownedJob] = []
     private var dirty: [any Flushable] = []
@@ -67,7 +70,7 @@ public final class EventLoop: @unchecked Sendable {
 
     /// Runs on the calling thread until `stop()`.
     public func run() {
-        thread = pthread_self()
+        adoptCurrentThread()
         while !stopping.load(ordering: .relaxed) {
             tick(maySleep: true)
         }
@@ -76,14 +79,14 @@ public final class EventLoop: @unchecked Sendable {
 
     /// Ticks without sleeping until nothing is ready: how tests step the loop.
     public func runUntilIdle() {
-        thread = pthread_self()
+        adoptCurrentThread()
         repeat { tick(maySleep: false) } while !jobs.isEmpty || hasOutput || hasMail
     }
 
     /// Ticks until `condition` holds or `limit` of real time has passed; true when it held.
     /// For tests that talk to real sockets.
     public func run(atMost limit: Duration = .seconds(10), until condition: () -> Bool) -> Bool {
-        thread = pthread_self()
+        adoptCurrentThread()
         let real = MonotonicClock()
         let end = real.now + limit
         while !condition() {
@@ -100,11 +103,10 @@ public final class EventLoop: @unchecked Sendable {
     }
 
     /// The calling thread is the loop's until `run` is called, from whichever thread: for setting things up.
-    public func adoptCurrentThread() { thread = pthread_self() }
+    public func adoptCurrentThread() { owner.store(pthread_self(), ordering: .relaxed) }
 
-    public var isCurrent: Bool {
-        thread.map { pthread_equal($0, pthread_self()) != 0 } ?? false
-    }
+    /// Whether the calling thread is the loop's. From any thread; no other finds its own number there, whatever it races with.
+    public var isCurrent: Bool { owner.load(ordering: .relaxed) == pthread_self() }
 
     // MARK: Descriptors
 
@@ -149,7 +151,7 @@ public final class EventLoop: @unchecked Sendable {
         dirty.append(target)
     }
 
-    /// The same, before all those: for what others work on while the rest is written.
+    /// The same, before all those. Redis' pipelines are flushed so: Redis works while the replies of HTTP are written.
     public func flushFirst(_ target: any Flushable) {
         dirtyFirst.append(target)
     }

@@ -62,7 +62,7 @@ public final class Acceptor: Pollable {
 
     /// Takes connections from now on; until then the kernel keeps them.
     public func start() {
-        do throws(SystemError) { try register() } catch { takeBreath(error) }
+        do throws(SystemError) { try register() } catch { pauseAccepting(error) }
     }
 
     public func stop() {
@@ -89,12 +89,12 @@ public final class Acceptor: Pollable {
             switch errno {
             case EAGAIN: return
             case EINTR, ECONNABORTED: continue
-            default: return takeBreath(SystemError("accept4"))
+            default: return pauseAccepting(SystemError("accept4"))
             }
         }
     }
 
-    private func takeBreath(_ error: SystemError) {
+    private func pauseAccepting(_ error: SystemError) {
         failed(error)
         deregister()
         loop.schedule(at: loop.now + Acceptor.pause) { [weak self] in

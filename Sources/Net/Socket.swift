@@ -4,7 +4,7 @@ import CLinux
 import Glibc
 
 /// What a non-blocking read or write came to. "Not yet" is a value, never an error.
-public enum Transfer: Equatable {
+public enum IOResult: Equatable {
     case bytes(Int)
     case wouldBlock
     /// The peer has closed its side (reads only).
@@ -28,7 +28,7 @@ public struct Socket: ~Copyable, Sendable {
 
     // MARK: Making one
 
-    /// Starts a TCP connection to an address in presentation form. Writable means connected: then ask `connectError`.
+    /// Connects to `address`, TCP or Unix, without waiting. Writable means that it is done: then ask `connectError`.
     public static func connect(to address: SocketAddress) throws(SystemError) -> Socket {
         let descriptor = Glibc.socket(
             Int32(address.family), Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue), 0)
@@ -51,7 +51,7 @@ public struct Socket: ~Copyable, Sendable {
 
     // MARK: Bytes
 
-    public func read(into room: UnsafeMutableRawBufferPointer) throws(SystemError) -> Transfer {
+    public func read(into room: UnsafeMutableRawBufferPointer) throws(SystemError) -> IOResult {
         while true {
             let count = recv(descriptor, room.baseAddress, room.count, 0)
             if count > 0 { return .bytes(count) }
@@ -64,7 +64,7 @@ public struct Socket: ~Copyable, Sendable {
         }
     }
 
-    public func write(_ bytes: UnsafeRawBufferPointer) throws(SystemError) -> Transfer {
+    public func write(_ bytes: UnsafeRawBufferPointer) throws(SystemError) -> IOResult {
         while true {
             let count = send(descriptor, bytes.baseAddress, bytes.count, Int32(MSG_NOSIGNAL))
             if count >= 0 { return .bytes(count) }
@@ -88,6 +88,22 @@ public struct Socket: ~Copyable, Sendable {
         getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &code, &size)
         return code == 0 ? nil : SystemError("connect", errno: code)
     }
+
+    /// Bytes written that the peer's kernel has not acknowledged, our FIN among them. Good after a failure too (tcp(7), SIOCOUTQ).
+    public var unacknowledgedCount: Int {
+        var count: Int32 = 0
+        return ioctl(descriptor, UInt(TIOCOUTQ), &count) == 0 ? Int(count) : 0
+    }
+
+    /// A TCP connection that was reset, or given up: nothing that is on its way can arrive any more.
+    public var isReset: Bool {
+        var state: UInt8 = 0  // The first member of `tcp_info`.
+        var size = socklen_t(1)
+        return getsockopt(descriptor, Int32(IPPROTO_TCP), TCP_INFO, &state, &size) == 0 && state == Socket.stateClosed
+    }
+
+    /// TCP_CLOSE.
+    private static let stateClosed: UInt8 = 7
 
     public func setNoDelay() {
         var on: Int32 = 1

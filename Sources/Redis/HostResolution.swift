@@ -25,7 +25,7 @@ final class HostResolution: @unchecked Sendable {
     /// False when the system has no thread for us.
     func start() -> Bool {
         do throws(SystemError) {
-            try LoopThread { [self] in resolve() }.detach()
+            try NativeThread { [self] in resolve() }.detach()
             return true
         } catch {
             return false

@@ -120,10 +120,30 @@ extension RedisClient {
 
     // MARK: Down
 
+    /// The subscription is gone. Nothing new is sent on the other connection, but what is in flight is answered: a
+    /// group's messages in an answer that is cut off are pending with a consumer who never hears of them.
+    private func leave(_ commands: RedisConnection, _ reason: RedisError.Reason) {
+        guard attempt == nil, commands.inFlightCount > 0 else { return commands.fail(reason) }
+        guard !isClosing else { return }
+        features = nil
+        leaving = reason
+        lastReason = reason
+        counters.connected.set(0)
+        counters.tracking.set(0)
+        // Nobody asks for a sign of life any more: no longer than one would be waited for.
+        let patience = min(limits.timeout, limits.pingInterval * RedisConnection.silenceLimit)
+        timers.leave = loop.schedule(at: loop.now + patience) { [unowned self] in
+            timers.leave = nil
+            self.commands?.fail(reason)
+        }
+    }
+
     /// The last of the two connections is gone.
     private func down(_ reason: RedisError.Reason) {
         let reason = explained(reason)
-        let wasUp = features != nil
+        let wasUp = features != nil || leaving != nil
+        leaving = nil
+        cancel(\.leave)
         attempt = nil
         features = nil
         resolution?.cancel()
@@ -200,10 +220,10 @@ extension RedisClient: RedisConnectionOwner {
         var elements = message.elements
         elements.skip()
         guard let channel = elements.takeBytes() else { return }
-        if channel.elementsEqual("sluice:nudge") {
+        if channel.isSame(as: NudgeChannel.name) {
             counters.nudges.add(1)
             if let payload = elements.takeBytes() { delegate?.redisNudged(self, payload: payload) }
-        } else if channel.elementsEqual("__redis__:invalidate") {
+        } else if channel.isSame(as: "__redis__:invalidate") {
             heardInvalidation(elements)
         }
     }
@@ -222,12 +242,12 @@ extension RedisClient: RedisConnectionOwner {
     }
 
     func connectionFailed(
-        _ connection: RedisConnection, _ reason: RedisError.Reason, unanswered: Ring<InFlight>, sent: UInt64
+        _ connection: RedisConnection, _ reason: RedisError.Reason, unanswered: Fifo<InFlight>, sent: UInt64
     ) {
         if case .protocolError = reason, attempt?.isReadingDocs == true { asksForDocs = false }
         if connection === subscription {
             subscription = nil
-            if let commands { return commands.fail(reason) }
+            if let commands { return leave(commands, reason) }
         } else {
             commands = nil
             subscription?.close()
@@ -241,6 +261,7 @@ extension RedisClient: RedisConnectionOwner {
     }
 
     func connectionDrained(_ connection: RedisConnection) {
-        if isClosing && connection === commands { finishClosing() }
+        guard connection === commands else { return }
+        if isClosing { finishClosing() } else if let leaving { connection.fail(leaving) }
     }
 }

@@ -24,7 +24,7 @@ extension RedisClient {
         send(.make("CLIENT", ["ID"]), .clientID, on: connection)
         // One by one: an ACL may allow the one and not the other.
         send(.make("SUBSCRIBE", ["__redis__:invalidate"]), .subscribeInvalidations, on: connection)
-        send(.make("SUBSCRIBE", ["sluice:nudge"]), .subscribeNudges, on: connection)
+        send(.make("SUBSCRIBE", [NudgeChannel.name.description]), .subscribeNudges, on: connection)
     }
 
     func selectDatabase(_ connection: RedisConnection) {

@@ -19,7 +19,8 @@ enum Repeat {
 }
 
 extension RedisClient {
-    func giveBack(_ unanswered: Ring<InFlight>, sent: UInt64, _ reason: RedisError.Reason) {
+    func giveBack(_ unanswered: Fifo<InFlight>, sent: UInt64, _ reason: RedisError.Reason) {
+        var unanswered = unanswered
         while let entry = unanswered.popFirst() {
             let mayRepeat = !isClosing && entry.deadline > loop.now
             switch entry.waiter {
@@ -63,7 +64,7 @@ extension RedisClient {
             counters.repeats.add(1)
             switch item {
             case .single(let entry):
-                guard let command = entry.command else { preconditionFailure("Only reads that were kept are repeated.") }
+                guard let command = entry.command else { preconditionFailure("Only commands that were kept are repeated.") }
                 connection.append(command, entry.waiter, deadline: entry.deadline, mayHaveRun: entry.mayHaveRun)
             case .batch(let batch):
                 append(batch, to: connection)

@@ -1,8 +1,8 @@
 // One loop's conversation with one server: a connection for commands, and one that hears of changes.
 //
-// Both live and die together: when either breaks, both are rebuilt, since what was tracked is lost with
-// either. A client knows one server; what knows of many (Sentinel, a cluster's slots) keeps a client
-// for each and chooses among them by the keys that a command names.
+// When either breaks, both are rebuilt, since what was tracked is lost with either; a connection for commands whose
+// subscription broke stays until it has brought the answers that were under way. A client knows one server; what knows of
+// many (Sentinel, a cluster's slots) keeps a client for each and chooses among them by the keys that a command names.
 //
 // Confined to its loop. `close()` before letting go of it: callers that wait are answered by it alone.
 
@@ -31,7 +31,7 @@ public final class RedisClient {
     public let limits: RedisLimits
     public let counters: RedisCounters
 
-    /// What the server offers; nil while there is no connection.
+    /// What the server offers; nil while no commands are taken.
     public internal(set) var features: ServerFeatures? {
         didSet {
             isUp = features != nil
@@ -59,6 +59,8 @@ public final class RedisClient {
     var wasConnected = false
     var asksForDocs = true
     var lastReason = RedisError.Reason.notConnected("not started")
+    /// The subscription broke, for this reason, and the answers of the commands in flight are waited for.
+    var leaving: RedisError.Reason?
     var timers = Timers()
 
     struct Timers {
@@ -66,9 +68,10 @@ public final class RedisClient {
         var retry: TimerID?
         var ping: TimerID?
         var repeats: TimerID?
+        var leave: TimerID?
         var close: TimerID?
 
-        var all: [TimerID] { [attempt, retry, ping, repeats, close].compactMap { $0 } }
+        var all: [TimerID] { [attempt, retry, ping, repeats, leave, close].compactMap { $0 } }
     }
 
     public init(
@@ -203,7 +206,7 @@ public final class RedisClient {
         guard !isClosing else { return }
         isClosing = true
         failRepeats(until: .seconds(Int64.max), .closed)
-        guard let commands, features != nil, commands.inFlightCount > 0 else { return finishClosing() }
+        guard let commands, attempt == nil, commands.inFlightCount > 0 else { return finishClosing() }
         timers.close = loop.schedule(at: loop.now + limits.timeout) { [unowned self] in finishClosing() }
     }
 

@@ -32,11 +32,7 @@ public struct RedisCommand: @unchecked Sendable {
         var used = 0
         var capacity: Int
         var argumentCount = 0
-        /// Where the argument that comes in pieces begins, and how many digits its header has.
-        var openAt: Int?
-        var openDigits = 0
         var firstKey: Range<Int>?
-        var furtherKeys: [Range<Int>] = []
         /// See `mark`.
         var mark = 0
     }
@@ -96,8 +92,7 @@ public struct RedisCommand: @unchecked Sendable {
 
     /// A time span, as whole milliseconds.
     public mutating func append(milliseconds duration: Duration) {
-        let (seconds, attoseconds) = duration.components
-        append(decimal: seconds * 1000 + attoseconds / 1_000_000_000_000_000)
+        append(decimal: duration.milliseconds)
     }
 
     /// An entry's ID, as `ms-seq`; with `exclusive`, as `(ms-seq`, the open end of a range.
@@ -115,63 +110,18 @@ public struct RedisCommand: @unchecked Sendable {
         finishArgument(end - place)
     }
 
-    /// A key: an argument that is recorded, so that the command can be routed.
+    /// A key: where the first is, is recorded. All of a command's are in one slot.
     public mutating func appendKey(_ key: UnsafeRawBufferPointer) {
         append(key)
-        let end = memory.header.used - 2
-        let range = end - key.count..<end
-        if memory.header.firstKey == nil {
-            memory.header.firstKey = range
-        } else {
-            memory.header.furtherKeys.append(range)
-        }
+        let end = memory.header.used - 2  // 2: the line end.
+        if memory.header.firstKey == nil { memory.header.firstKey = end - key.count..<end }
     }
 
     public mutating func appendKey(_ key: [UInt8]) {
         key.withUnsafeBytes { appendKey($0) }
     }
 
-    // MARK: An argument in pieces
-
-    /// Begins an argument whose bytes come in pieces by `extend`, until `endArgument`.
-    /// - Parameter expecting: how long it will probably be. A guess with the right number of digits saves
-    ///   moving it, an upper bound saves growing.
-    public mutating func beginArgument(expecting: Int) {
-        precondition(memory.header.openAt == nil, "Arguments don't nest.")
-        let place = room(for: expecting + RedisCommand.overhead)
-        var end = place
-        RedisCommand.write(UInt8(ascii: "$"), expecting, to: &end)
-        memory.header.used += end - place
-        memory.header.openAt = memory.header.used
-        memory.header.openDigits = Decimal.digits(UInt64(expecting))
-    }
-
-    public mutating func extend(_ bytes: UnsafeRawBufferPointer) {
-        guard let source = bytes.baseAddress else { return }
-        memcpy(room(for: bytes.count), source, bytes.count)
-        memory.header.used += bytes.count
-    }
-
-    public mutating func extend(_ byte: UInt8) {
-        room(for: 1).pointee = byte
-        memory.header.used += 1
-    }
-
-    public mutating func endArgument() {
-        guard let start = memory.header.openAt else { preconditionFailure("No argument was begun.") }
-        let count = memory.header.used - start
-        let shift = Decimal.digits(UInt64(count)) - memory.header.openDigits
-        let place = room(for: max(shift, 0) + 2)
-        let text = place - count
-        if shift != 0 { memmove(text + shift, text, count) }
-        var header = text - 3 - memory.header.openDigits
-        RedisCommand.write(UInt8(ascii: "$"), count, to: &header)
-        var end = place + shift
-        RedisCommand.writeLineEnd(&end)
-        memory.header.used += shift + 2
-        memory.header.argumentCount += 1
-        memory.header.openAt = nil
-    }
+    // MARK: Parts of it
 
     /// Remembers this place for `withMarkedArguments`.
     public mutating func mark() { memory.header.mark = memory.header.used }
@@ -211,22 +161,9 @@ public struct RedisCommand: @unchecked Sendable {
     /// Bytes so far, the array's header not among them.
     public var byteCount: Int { memory.header.used }
 
-    /// Keys so far.
-    public var keyCount: Int { memory.header.firstKey == nil ? 0 : 1 + memory.header.furtherKeys.count }
-
-    /// Calls `body` with each key, in order. The pointers are good for the call.
-    public func forEachKey(_ body: (UnsafeRawBufferPointer) -> Void) {
-        guard let first = memory.header.firstKey else { return }
-        withArguments { bytes in
-            body(UnsafeRawBufferPointer(rebasing: bytes[first]))
-            for key in memory.header.furtherKeys { body(UnsafeRawBufferPointer(rebasing: bytes[key])) }
-        }
-    }
-
     /// The encoded arguments; they follow `*argumentCount` on the wire.
     func withArguments<Result>(_ body: (UnsafeRawBufferPointer) -> Result) -> Result {
-        precondition(memory.header.openAt == nil, "An argument was begun and not ended.")
-        return memory.withUnsafeMutablePointers { header, bytes in
+        memory.withUnsafeMutablePointers { header, bytes in
             body(UnsafeRawBufferPointer(start: bytes, count: header.pointee.used))
         }
     }

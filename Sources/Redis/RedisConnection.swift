@@ -13,7 +13,7 @@ protocol RedisConnectionOwner: AnyObject {
     func connectionHeard(_ connection: RedisConnection, _ message: RedisReply)
     /// It is gone. `unanswered`: what was in flight, in order; those in `sent` reached the kernel whole.
     func connectionFailed(
-        _ connection: RedisConnection, _ reason: RedisError.Reason, unanswered: Ring<InFlight>, sent: UInt64)
+        _ connection: RedisConnection, _ reason: RedisError.Reason, unanswered: Fifo<InFlight>, sent: UInt64)
     /// Nothing is in flight any more.
     func connectionDrained(_ connection: RedisConnection)
 }
@@ -34,7 +34,7 @@ final class RedisConnection: Pollable, Flushable {
 
     /// Whether the gauges of what is in flight tell of this connection.
     var hasGauges = true
-    private var inFlight = Ring<InFlight>()
+    private var inFlight = Fifo<InFlight>()
     /// Commands, however many a place in the queue stands for.
     private(set) var inFlightCount = 0
     private(set) var inFlightBytes = 0
@@ -54,7 +54,7 @@ final class RedisConnection: Pollable, Flushable {
     /// Bytes asked of the kernel at a time.
     private static let readSize = 64 << 10
     /// Intervals with a PING out and nothing heard, after which the connection is given up.
-    private static let silenceLimit = 2
+    static let silenceLimit = 2
 
     init(
         loop: EventLoop, address: SocketAddress, limits: RedisLimits, counters: RedisCounters, isSubscription: Bool,
@@ -83,7 +83,7 @@ final class RedisConnection: Pollable, Flushable {
     // MARK: Commands
 
     func append(
-        _ command: RedisCommand, _ waiter: Waiter, deadline: Duration, patience: Duration? = nil, mayRepeat: Bool = false,
+        _ command: RedisCommand, _ waiter: ReplyWaiter, deadline: Duration, patience: Duration? = nil, mayRepeat: Bool = false,
         late: ((RedisReply) -> Void)? = nil, mayHaveRun: Bool = false
     ) {
         let output = self.output ?? loop.buffers.take()
@@ -191,7 +191,7 @@ final class RedisConnection: Pollable, Flushable {
     }
 
     /// A broken socket fails the connection, and is "not yet" to the caller.
-    private func transferred(_ body: (borrowing Socket) throws(SystemError) -> Transfer) -> Transfer {
+    private func transferred(_ body: (borrowing Socket) throws(SystemError) -> IOResult) -> IOResult {
         do throws(SystemError) {
             guard socket != nil else { return .wouldBlock }
             return try body(socket!)
@@ -363,7 +363,7 @@ final class RedisConnection: Pollable, Flushable {
         patienceTimer = nil
         if let output { loop.buffers.give(output) }
         output = nil
-        inFlight = Ring()
+        inFlight = Fifo()
         inFlightBytes = 0
         inFlightCount = 0
         expired = 0

@@ -25,7 +25,7 @@ public final class RedisCounters: Sendable {
     public let timeouts = LoopCounter()
     /// Commands refused because too much was in flight.
     public let overloads = LoopCounter()
-    /// Reads sent once more after a reconnect.
+    /// Reads and idempotent writes sent once more after a reconnect.
     public let repeats = LoopCounter()
     /// Successful handshakes after the first.
     public let reconnects = LoopCounter()

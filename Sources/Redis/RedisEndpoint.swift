@@ -1,5 +1,7 @@
 // Where a server is, and as whom we speak to it.
 
+import Net
+
 public struct RedisEndpoint: Sendable, Equatable {
     public enum Place: Sendable, Equatable {
         /// A name or an address; an IPv6 address without its brackets.
@@ -134,7 +136,7 @@ public struct RedisEndpoint: Sendable, Equatable {
                 bytes.append(byte)
                 continue
             }
-            guard let high = rest.popFirst().flatMap(hexDigit), let low = rest.popFirst().flatMap(hexDigit) else {
+            guard let high = rest.popFirst().flatMap(ASCII.hexValue), let low = rest.popFirst().flatMap(ASCII.hexValue) else {
                 throw InvalidURL("In the \(part), % must be followed by two hexadecimal digits")
             }
             bytes.append(high << 4 | low)
@@ -143,15 +145,6 @@ public struct RedisEndpoint: Sendable, Equatable {
             throw InvalidURL("The \(part) is not UTF-8 text")
         }
         return decoded
-    }
-
-    private static func hexDigit(_ byte: UInt8) -> UInt8? {
-        switch byte {
-        case UInt8(ascii: "0")...UInt8(ascii: "9"): byte - UInt8(ascii: "0")
-        case UInt8(ascii: "a")...UInt8(ascii: "f"): byte - UInt8(ascii: "a") + 10
-        case UInt8(ascii: "A")...UInt8(ascii: "F"): byte - UInt8(ascii: "A") + 10
-        default: nil
-        }
     }
 }
 

@@ -41,6 +41,12 @@ public enum RedisError: Error, Equatable, Sendable {
         if case .outcomeUnknown = self { true } else { false }
     }
 
+    /// The key is not there, though the command asks for it to be.
+    public var isNoSuchKey: Bool {
+        guard case .reply(.err, let line) = self else { return false }
+        return line.contains("no such key") || line.contains("requires the key to exist")
+    }
+
     /// From an error reply's line, e.g. `WRONGTYPE Operation against a key …`.
     init(errorLine: UnsafeRawBufferPointer) {
         self = .reply(code: RedisErrorCode(errorLine: errorLine), message: String(decoding: errorLine, as: UTF8.self))
@@ -62,17 +68,11 @@ public enum RedisErrorCode: String, Sendable, CaseIterable {
     case noAuth = "NOAUTH"
     case wrongPass = "WRONGPASS"
     case noPerm = "NOPERM"
-    case moved = "MOVED"
-    case ask = "ASK"
-    case crossSlot = "CROSSSLOT"
     case outOfMemory = "OOM"
     case wrongType = "WRONGTYPE"
     case noGroup = "NOGROUP"
     case busyGroup = "BUSYGROUP"
-    case unblocked = "UNBLOCKED"
     case noScript = "NOSCRIPT"
-    case execAbort = "EXECABORT"
-    case noProto = "NOPROTO"
     case other = ""
 
     /// Nothing was executed, and the same command may succeed later: the server is starting, failing

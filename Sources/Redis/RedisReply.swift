@@ -7,9 +7,12 @@
 
 import CHiredis
 import Glibc
+import Net
 
 /// The memory behind the replies of one read from the socket.
 final class ReplyStorage: @unchecked Sendable {
+    // Unchecked: changed by the parser's thread until it is sealed, which is before anybody else has it.
+
     /// Moves while the parser still reads; the parser keeps it up to date.
     @usableFromInline var base: UnsafeRawPointer
     /// Whether `base` is ours to free; until then it is the parser's.
@@ -67,7 +70,7 @@ public struct RedisReply: Sendable {
     public var bytes: UnsafeRawBufferPointer {
         switch kind {
         case .simple, .bulk, .error: UnsafeRawBufferPointer(start: storage.base + start + 8, count: count)
-        default: UnsafeRawBufferPointer(start: nil, count: 0)
+        default: .empty
         }
     }
 
@@ -81,7 +84,7 @@ public struct RedisReply: Sendable {
 
     /// Whether the bytes are exactly `literal`.
     public func matches(_ literal: StaticString) -> Bool {
-        withBytes { $0.elementsEqual(literal) }
+        withBytes { $0.isSame(as: literal) }
     }
 
     /// A cursor at the first element of an array; one that is at its end for any other kind.
@@ -109,13 +112,5 @@ extension RedisReply.Kind {
             preconditionFailure("The parser writes no other kind.")
         }
         self = kind
-    }
-}
-
-extension UnsafeRawBufferPointer {
-    /// Whether these are exactly the literal's bytes.
-    func elementsEqual(_ literal: StaticString) -> Bool {
-        guard count == literal.utf8CodeUnitCount, let baseAddress else { return count == literal.utf8CodeUnitCount }
-        return memcmp(baseAddress, literal.utf8Start, count) == 0
     }
 }

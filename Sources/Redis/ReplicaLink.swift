@@ -159,7 +159,7 @@ extension ReplicaLink: RedisConnectionOwner {
 
     /// Nothing is sent again here: who has a key repeats his call.
     func connectionFailed(
-        _ connection: RedisConnection, _ reason: RedisError.Reason, unanswered: Ring<InFlight>, sent: UInt64
+        _ connection: RedisConnection, _ reason: RedisError.Reason, unanswered: Fifo<InFlight>, sent: UInt64
     ) {
         self.connection = nil
         isReady = false
@@ -167,7 +167,7 @@ extension ReplicaLink: RedisConnectionOwner {
         let abandoned = waiting
         waiting = []
         for one in abandoned { one.continuation.resume(returning: 0) }
-        while let entry = unanswered.popFirst() {
+        for entry in unanswered {
             if case .block(let block) = entry.waiter { block.lose(sent: entry.sent(of: sent), reason) }
         }
         finishOpening(reason)

@@ -1,12 +1,12 @@
 // The answers to INFO, COMMAND INFO and COMMAND DOCS.
 
+import Net
+
 extension ServerFeatures {
     /// Commands that not every server has.
-    static let commandsOfInterest = ["XAUTOCLAIM", "XDELEX", "XNACK", "XCFGSET", "WAITAOF"]
+    static let commandsOfInterest = ["XDELEX"]
     /// Commands whose options differ from server to server.
-    static let commandsWithOptions = [
-        "XADD", "XTRIM", "XREADGROUP", "XSETID", "XGROUP|CREATE", "XGROUP|SETID", "XPENDING", "XAUTOCLAIM",
-    ]
+    static let commandsWithOptions = ["XADD", "XTRIM", "XSETID", "XGROUP|CREATE", "XGROUP|SETID"]
 
     /// `name:value` lines.
     mutating func readInfo(_ text: UnsafeRawBufferPointer) {
@@ -19,9 +19,6 @@ extension ServerFeatures {
         product = String(values["server_name"] ?? "redis")
         productVersion = String(values["valkey_version"] ?? values["redis_version"] ?? "")
         mode = String(values["redis_mode"] ?? values["server_mode"] ?? "")
-        evictionPolicy = String(values["maxmemory_policy"] ?? "")
-        memoryLimit = Int64(values["maxmemory"] ?? "") ?? 0
-        appendOnlyFile = values["aof_enabled"] == "1"
         warnings = ServerFeatures.warnings(values)
     }
 
@@ -60,7 +57,7 @@ extension ServerFeatures {
             while !description.isAtEnd {
                 if description.kind == .array {
                     _ = description.enterArray()
-                } else if description.takeBytes()?.elementsEqual("token") == true, let token = description.takeText() {
+                } else if description.takeBytes()?.isSame(as: "token") == true, let token = description.takeText() {
                     found.insert(token.uppercased())
                 }
             }

@@ -19,12 +19,6 @@ public struct ServerFeatures: Sendable, Equatable {
     public var trackingRefusal: String?
     /// Whether `sluice:nudge` is heard.
     public var nudges = false
-    /// `maxmemory-policy`; empty where INFO is refused.
-    public var evictionPolicy = ""
-    /// `maxmemory` in bytes; 0 for none.
-    public var memoryLimit: Int64 = 0
-    /// An append-only file is kept.
-    public var appendOnlyFile = false
     /// For people: what about this server may lose messages.
     public var warnings: [String] = []
 

@@ -62,52 +62,6 @@ extension RedisCommand {
         return command
     }
 
-    public static func xclaim(
-        _ key: [UInt8], group: [UInt8], consumer: [UInt8], minimumIdle: Duration, _ ids: [StreamID],
-        options: StreamClaimOptions = StreamClaimOptions()
-    ) -> RedisCommand {
-        var command = RedisCommand("XCLAIM", effect: .consume, reserving: 192 + key.count + 32 * ids.count)
-        command.appendKey(key)
-        command.append(group)
-        command.append(consumer)
-        command.append(milliseconds: minimumIdle)
-        for id in ids { command.append(id: id) }
-        if let idle = options.idle {
-            command.append(literal: "IDLE")
-            command.append(milliseconds: idle)
-        }
-        if let deliveredAt = options.deliveredAt {
-            command.append(literal: "TIME")
-            command.append(milliseconds: deliveredAt)
-        }
-        if let retryCount = options.retryCount {
-            command.append(literal: "RETRYCOUNT")
-            command.append(decimal: retryCount)
-        }
-        if options.force { command.append(literal: "FORCE") }
-        if options.justID { command.append(literal: "JUSTID") }
-        if let lastID = options.lastID {
-            command.append(literal: "LASTID")
-            command.append(id: lastID)
-        }
-        return command
-    }
-
-    public static func xautoclaim(
-        _ key: [UInt8], group: [UInt8], consumer: [UInt8], minimumIdle: Duration, from: StreamBound = .earliest,
-        count: Int? = nil, justID: Bool = false
-    ) -> RedisCommand {
-        var command = RedisCommand("XAUTOCLAIM", effect: .consume)
-        command.appendKey(key)
-        command.append(group)
-        command.append(consumer)
-        command.append(milliseconds: minimumIdle)
-        command.append(bound: from)
-        command.append(count: count)
-        if justID { command.append(literal: "JUSTID") }
-        return command
-    }
-
     // MARK: Groups
 
     /// - Parameter entriesRead: 7.0.
@@ -173,7 +127,7 @@ extension RedisCommand {
         return command
     }
 
-    private mutating func append(_ position: StreamGroupPosition) {
+    public mutating func append(_ position: StreamGroupPosition) {
         switch position {
         case .after(let id): append(id: id)
         case .latest: append(literal: "$")

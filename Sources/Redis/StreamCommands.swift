@@ -134,10 +134,10 @@ extension RedisCommand {
         return command
     }
 
-    /// PUBLISH on the channel of nudges; see `RedisClientDelegate.redisNudged`.
+    /// PUBLISH on `NudgeChannel`; see `RedisClientDelegate.redisNudged`.
     public static func nudge(_ payload: [UInt8]) -> RedisCommand {
         var command = RedisCommand("PUBLISH", effect: .write)
-        command.append(literal: "sluice:nudge")
+        command.append(literal: NudgeChannel.name)
         command.append(payload)
         return command
     }
@@ -186,4 +186,9 @@ extension RedisCommand {
             append(decimal: limit)
         }
     }
+}
+
+/// Where gateways tell one another what key tracking does not tell. Each subscribes to it, in the handshake.
+public enum NudgeChannel {
+    public static let name: StaticString = "sluice:nudge"
 }

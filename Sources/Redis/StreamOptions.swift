@@ -85,19 +85,3 @@ public enum StreamReferencePolicy: Sendable {
         }
     }
 }
-
-/// XCLAIM's options. Those that are nil are Redis' own defaults.
-public struct StreamClaimOptions: Sendable {
-    /// `IDLE`: the idle time the entries get.
-    public var idle: Duration?
-    /// `TIME`: the same as a point in time, milliseconds since 1970.
-    public var deliveredAt: Duration?
-    public var retryCount: Int?
-    /// Entries that are not pending yet are made so.
-    public var force = false
-    /// Only IDs come back, and the delivery count stays.
-    public var justID = false
-    public var lastID: StreamID?
-
-    public init() {}
-}

@@ -1,6 +1,7 @@
 // What a request must be before libcurl sees it, and the name in its URL.
 
 import CCurl
+import Net
 
 enum RequestRules {
     /// Set by libcurl or by us; a second one would contradict it.
@@ -22,16 +23,13 @@ enum RequestRules {
     }
 
     static func problem(name: String) -> String? {
-        if !isToken(name) { return "A header's name is not a token (RFC 9110 §5.6.2)." }
+        if name.isEmpty || !name.utf8.allSatisfy(ASCII.isToken) { return "A header's name is not a token (RFC 9110 §5.6.2)." }
         return reserved.contains { same($0, name) } ? "The header \(name) is not the caller's to set." : nil
     }
 
     /// RFC 9110 §5.5: CR, LF and NUL would end the field or the string.
     static func problem(value: UnsafeRawBufferPointer, of name: @autoclosure () -> String) -> String? {
-        for byte in value where byte < 0x20 && byte != 0x09 || byte == 0x7F {
-            return "The value of the header \(name()) holds a control character."
-        }
-        return nil
+        ASCII.hasControl(value) ? "The value of the header \(name()) holds a control character." : nil
     }
 
     /// The host and port of `url` as libcurl keys its cache; nil when the host is an address, in any disguise.
@@ -59,21 +57,10 @@ enum RequestRules {
     /// Header names are compared without regard to case (RFC 9110 §5.1).
     static func same(_ a: String, _ b: String) -> Bool {
         let a = a.utf8, b = b.utf8
-        return a.count == b.count && zip(a, b).allSatisfy { lower($0) == lower($1) }
+        return a.count == b.count && zip(a, b).allSatisfy { ASCII.lowercase($0) == ASCII.lowercase($1) }
     }
 
     private static func isWebURL(_ url: String) -> Bool {
         same(String(url.prefix(7)), "http://") || same(String(url.prefix(8)), "https://")
-    }
-
-    private static func isToken(_ name: String) -> Bool {
-        let marks = "!#$%&'*+-.^_`|~".utf8
-        return !name.isEmpty && name.utf8.allSatisfy { byte in
-            (0x30...0x39).contains(byte) || (0x61...0x7A).contains(lower(byte)) || marks.contains(byte)
-        }
-    }
-
-    private static func lower(_ byte: UInt8) -> UInt8 {
-        (0x41...0x5A).contains(byte) ? byte | 0x20 : byte
     }
 }

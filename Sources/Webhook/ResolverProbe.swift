@@ -10,16 +10,7 @@ enum ResolverProbe {
     /// Calls `done` on the loop, at once when no thread can be had.
     static func start(_ host: String, on loop: EventLoop, done: @escaping (WebhookFailure) -> Void) {
         let errand = Errand(host: host, loop: loop, done: done)
-        var thread = pthread_t()
-        let status = pthread_create(&thread, nil, { pointer in
-            if let pointer { Unmanaged<Errand>.fromOpaque(pointer).takeRetainedValue().run() }
-            return nil
-        }, Unmanaged.passRetained(errand).toOpaque())
-        guard status == 0 else {
-            Unmanaged.passUnretained(errand).release()
-            return done(.noDescriptors)
-        }
-        pthread_detach(thread)
+        do throws(SystemError) { try NativeThread { errand.run() }.detach() } catch { done(.noDescriptors) }
     }
 
     /// `code` is getaddrinfo's answer, `error` errno where that says EAI_SYSTEM.
@@ -34,8 +25,10 @@ enum ResolverProbe {
         }
     }
 
-    /// Goes to the thread and comes back; `done` is touched on the loop alone.
+    /// Goes to the thread and comes back.
     private final class Errand: @unchecked Sendable {
+        // Unchecked: `done` is touched on the loop alone, the rest does not change.
+
         private let host: String
         private let loop: EventLoop
         private let done: (WebhookFailure) -> Void

@@ -18,6 +18,7 @@ final class Transfer {
     /// In the client's list of busy ones.
     var place = -1
     var done: ((WebhookResult) -> Void)?
+    var sender: Sender?
     var startedAt = Duration.zero
     /// Ends a wait for somebody else's look-up.
     var patience: TimerID?
@@ -25,6 +26,10 @@ final class Transfer {
     /// What the handle is set up for.
     private(set) var endpoint: WebhookEndpoint?
     private var timeouts = (whole: 0, connect: 0)
+    /// Names that were looked up are forgotten after a minute, by libcurl's default. It then goes through all of them at the end
+    /// of every exchange: with a thousand receivers a quarter of what a delivery costs. So few of them do (`WebhookClient`);
+    /// the others believe what is remembered.
+    private(set) var forgetsNames = true
     private let errorText = UnsafeMutablePointer<CChar>.allocate(capacity: Int(CURL_ERROR_SIZE))
     private let body = SteadyBytes()
     /// The request's own header lines, and the list that leads through them to the endpoint's.
@@ -138,6 +143,7 @@ final class Transfer {
             // NULL for a file's name is not "the default" again: only a reset is.
             curl_easy_reset(easy)
             setConstants()
+            forgetsNames = true
             body.isTold = false
             listHead = nil
         }
@@ -151,6 +157,12 @@ final class Transfer {
         let version = new.http2 ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1
         curl_set_long(easy, CURLOPT_HTTP_VERSION, Int(version))
         setTLS(new.tls)
+    }
+
+    func setForgetting(_ forgets: Bool) {
+        guard forgets != forgetsNames else { return }
+        curl_set_long(easy, CURLOPT_DNS_CACHE_TIMEOUT, forgets ? 60 : -1)
+        forgetsNames = forgets
     }
 
     /// What is left of the timeouts at `now`. libcurl takes 0 for "none".
@@ -195,7 +207,7 @@ final class Transfer {
     /// libcurl adds `Expect: 100-continue` to bodies of 1 MiB and more, which costs a second where the receiver does
     /// not answer it. Half of that is safe from its changing its mind.
     private static let expectableSize = 512 * 1024
-    /// Takes it out.
+    /// Takes it out. Unsafe: made once, only read by libcurl, on whichever loop, and never freed.
     nonisolated(unsafe) private static let noExpect: UnsafeMutablePointer<CChar> = strdup("Expect:")
 
     private func setTLS(_ tls: WebhookTLS) {

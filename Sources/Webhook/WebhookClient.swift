@@ -2,7 +2,7 @@
 //
 // An exchange is busy in one of three ways (`Transfer.Phase`): running inside the multi, waiting for a
 // look-up that another exchange makes, or asking the resolver why a name failed. It ends exactly once, in
-// `finish`. Exchanges past `maxInFlight` wait in `queue`; whoever calls `send` bounds how many those are.
+// `finish`. Exchanges for which there is no room wait in `senders`; whoever calls `send` bounds how many those are.
 
 import CCurl
 public import Net
@@ -14,12 +14,13 @@ public final class WebhookClient {
 
     private var busy: [Transfer] = []
     private var spare: [Transfer] = []
-    private var queue: [(request: WebhookRequest, done: (WebhookResult) -> Void)] = []
-    private var queueStart = 0
+    private var senders: Senders
     var lookups: Lookups<Transfer>
     /// Exchanges whose wait for a name is over; begun in the next flush, since callbacks may not.
     var ready: [Transfer] = []
     var tally = WebhookCounters()
+    /// When an exchange ended that had libcurl forget old names: for the next second, none has to.
+    private var forgotAt: Duration?
     private var isClosed = false
 
     /// How long a failed look-up is examined before it counts as a resolver that does not answer.
@@ -33,6 +34,7 @@ public final class WebhookClient {
         self.loop = loop
         self.limits = limits
         self.multi = multi
+        senders = Senders(limit: limits.maxInFlight)
         lookups = Lookups(limit: limits.maxLookups)
         multi.ended = { [unowned self] easy, code in ended(easy, code) }
         multi.begin = { [unowned self] in startReady() }
@@ -44,7 +46,7 @@ public final class WebhookClient {
         var counters = tally
         counters.pollChanges = multi.pollChanges
         counters.inFlight = busy.count
-        counters.waiting = queue.count - queueStart
+        counters.waiting = senders.waiting
         counters.openSockets = multi.openSockets
         return counters
     }
@@ -54,7 +56,8 @@ public final class WebhookClient {
     /// `done` is called in the middle of the client's own work, or before this returns: it may send, and must not close.
     public func send(_ request: WebhookRequest, done: @escaping (WebhookResult) -> Void) {
         guard !isClosed else { return done(WebhookClient.cancelled) }
-        if busy.count < limits.maxInFlight { start(request, done) } else { queue.append((request, done)) }
+        let sender = senders[request.sender]
+        if senders.mayBegin(sender) { start(request, sender, done) } else { senders.wait(sender, request, done) }
     }
 
     /// Posts and waits for the answer.
@@ -71,9 +74,8 @@ public final class WebhookClient {
             if transfer.phase == .running { multi.remove(transfer.easy) }
             if let patience = transfer.patience { loop.cancel(patience) }
         }
-        let open = busy.compactMap(\.done) + queue[queueStart...].map(\.done)
-        queue = []
-        queueStart = 0
+        var open = busy.compactMap(\.done)
+        while let next = senders.next(whoever: true) { open.append(next.done) }
         ready = []
         // A connection's callbacks point at the multi alone, so the handles may go first.
         busy = []
@@ -90,13 +92,19 @@ public final class WebhookClient {
 
     // MARK: An exchange's life
 
-    private func start(_ request: WebhookRequest, _ done: @escaping (WebhookResult) -> Void) {
-        if let notAfter = request.notAfter, loop.clock.now >= notAfter { return done(WebhookClient.late) }
+    private func start(_ request: WebhookRequest, _ sender: Sender, _ done: @escaping (WebhookResult) -> Void) {
+        if let notAfter = request.notAfter, loop.clock.now >= notAfter {
+            senders.leave(sender)
+            return done(WebhookClient.late)
+        }
         guard let transfer = spare.popLast() ?? Transfer(client: self) else {
+            senders.leave(sender)
             let outcome = WebhookResult.Outcome.failed(.outOfMemory, message: "No easy handle.")
             return done(WebhookResult(outcome: outcome, duration: .zero, newConnection: false))
         }
         transfer.done = done
+        transfer.sender = sender
+        senders.begin(sender)
         transfer.startedAt = loop.clock.now
         transfer.place = busy.count
         busy.append(transfer)
@@ -109,6 +117,7 @@ public final class WebhookClient {
 
     func run(_ transfer: Transfer, at now: EventLoop.Instant) {
         transfer.setTimeouts(at: now)
+        transfer.setForgetting(forgotAt.map { now - $0 >= .seconds(1) } ?? true)
         transfer.phase = .running
         if !multi.add(transfer.easy) {
             transfer.phase = .idle
@@ -121,6 +130,10 @@ public final class WebhookClient {
         let transfer = Unmanaged<Transfer>.fromOpaque(pointer).takeUnretainedValue()
         let isNew = curl_get_long(easy, CURLINFO_NUM_CONNECTS) > 0
         multi.remove(easy)
+        if transfer.forgetsNames {
+            forgotAt = loop.clock.now
+            tally.forgettings += 1
+        }
         transfer.phase = .idle
         if transfer.mustWaitForName { return waitForName(transfer) }
         guard let outcome = transfer.outcome(code) else { return probe(transfer) }
@@ -137,6 +150,8 @@ public final class WebhookClient {
         if isNew { tally.newConnections += 1 }
         if let patience = transfer.patience { loop.cancel(patience) }
         transfer.patience = nil
+        if let sender = transfer.sender { senders.end(sender) }
+        transfer.sender = nil
         let done = transfer.done
         transfer.done = nil
         let duration = loop.clock.now - transfer.startedAt
@@ -148,14 +163,6 @@ public final class WebhookClient {
 
     /// More than one, where some are no longer to be sent.
     private func startQueued() {
-        while !isClosed, queueStart < queue.count, busy.count < limits.maxInFlight {
-            let next = queue[queueStart]
-            queueStart += 1
-            if queueStart == queue.count || queueStart > 1024 {
-                queue.removeFirst(queueStart)
-                queueStart = 0
-            }
-            start(next.request, next.done)
-        }
+        while !isClosed, let next = senders.next() { start(next.request, next.sender, next.done) }
     }
 }

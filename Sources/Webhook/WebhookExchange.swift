@@ -10,6 +10,8 @@ public struct WebhookRequest: Sendable {
     /// Sent as well as the endpoint's own headers.
     public var fields: WebhookFields
     public var body: [UInt8]
+    /// On whose behalf: who share the room there is. Where there is not room for all, those who have less of it go first.
+    public var sender: UInt = 0
     /// From then on it is not begun, and ends as `.cancelled`; nil: it may wait for its turn for any time.
     public var notAfter: EventLoop.Instant?
 
@@ -91,7 +93,7 @@ public enum WebhookFailure: Sendable, Equatable {
     case outOfMemory
     /// What the request needs to be let in could not be had: its caller's word.
     case noCredential
-    /// `WebhookClient.close()` while it was under way.
+    /// `WebhookClient.close()` while it was under way, or `notAfter` passed before it was begun.
     case cancelled
 
     /// True when the receiver has no part in it: no attempt is spent.
@@ -105,13 +107,14 @@ public enum WebhookFailure: Sendable, Equatable {
 
 /// The bounds of one client, with the reason for each.
 public struct WebhookLimits: Sendable {
-    /// Exchanges under way; more wait, first come first served, and their time does not run yet. libcurl's own
-    /// waiting would count in the timeout.
-    public var maxInFlight = 1024
+    /// Exchanges under way; more wait, and their time does not run yet. (libcurl's own waiting would count in the
+    /// timeout.) Twice what one sender may want; a ninth of it is never theirs who have the most, see `Senders`.
+    public var maxInFlight = 2048
     /// Name look-ups under way: libcurl takes a thread for each.
     public var maxLookups = 8
-    /// Connections kept open, busy or idle. Pinned: libcurl's default shrinks with the load.
-    public var maxConnections = 1024
+    /// Connections kept open, busy or idle: those under way, and one for each of a thousand receivers that are idle just
+    /// now, or each new connection would close the one that is needed next. Pinned: libcurl's default shrinks with the load.
+    public var maxConnections = 3072
     /// Easy handles kept for the next exchange (about 6 KB each, and at most 32 KB of their last requests).
     public var maxSpareHandles = 128
     /// A reply's head, 1xx heads included; beyond it the reply is broken.
@@ -136,6 +139,8 @@ public struct WebhookCounters: Sendable, Equatable {
     /// Name look-ups begun, and the most that were under way at once.
     public var lookups = 0
     public var mostLookups = 0
+    /// How often libcurl went through all names that it knows: about once a second.
+    public var forgettings = 0
     /// `epoll_ctl` calls: about none a request on kept connections.
     public var pollChanges = 0
     /// Exchanges under way, and those waiting for their turn.

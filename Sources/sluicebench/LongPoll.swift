@@ -25,6 +25,7 @@ struct LongPoll: ParsableCommand {
     func validate() throws {
         guard waiters > 0, streams > 0, rate > 0, burst >= 0 else { throw ValidationError("Give at least one of each.") }
         guard (0...0.5).contains(vanish) else { throw ValidationError("--vanish is a share of the readers, from 0 to 0.5.") }
+        guard vanish == 0 || streams == 1 else { throw ValidationError("--vanish takes one stream: where all readers have gone a message has none.") }
         guard burst <= Int(Double(waiters) * (1 - vanish)) else { throw ValidationError("A burst finds at most as many readers as wait.") }
     }
 

@@ -8,7 +8,10 @@ import Glibc
     static let configuration = CommandConfiguration(
         commandName: "sluicebench",
         abstract: "Measures the gateway beside its peers, in interleaved rounds.",
-        subcommands: [Produce.self, Batch.self, Consume.self, BigRead.self, LongPoll.self, TailBench.self, Sink.self, Startup.self])
+        subcommands: [
+            Produce.self, Batch.self, Consume.self, BigRead.self, LongPoll.self, TailBench.self, Sink.self, Sinks.self, Outage.self,
+            Startup.self,
+        ])
 
     static func main() {
         signal(SIGPIPE, SIG_IGN)

@@ -7,7 +7,7 @@ import Net
 import Support
 import Testing
 
-@Suite(.serialized) struct BrowserTests {
+@Suite(.blocking, .serialized) struct BrowserTests {
     /// Follows what its address says and tells what it saw, each time all of it. With `ack` it acknowledges there what it got.
     private static let page = """
         <!doctype html><title>Follows</title><script>
@@ -84,7 +84,7 @@ import Testing
 
         /// Waits until the page has seen all messages up to a number, and has been connected so often.
         func wait(seen number: Int, opened: Int) throws {
-            try waitUntil("the page has seen \(number) and is connected for the \(opened)th time: \(report())", atMost: .seconds(40)) {
+            try waitUntil("the page has seen \(number) and is connected for the \(opened)th time: \(report())") {
                 let report = report()
                 return Set(report["numbers"].array.compactMap { $0.string }).count >= number && (report["opened"].integer ?? 0) >= opened
             }
@@ -96,7 +96,7 @@ import Testing
                 try gateways.firstIndex { try TestClient(port: $0.port).get("/v1/info").json["waiters"]["parked"].integer == 1 })
             let port = gateways[index].port
             gateways[index].send(signal)
-            #expect(gateways[index].waitForEnd(atMost: .seconds(20)) == (signal == SIGTERM ? 0 : -signal))
+            #expect(gateways[index].waitForEnd() == (signal == SIGTERM ? 0 : -signal))
             gateways[index] = try Site.newGateway(redis, port: port)
         }
     }

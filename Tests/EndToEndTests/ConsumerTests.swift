@@ -3,7 +3,7 @@
 import Support
 import Testing
 
-@Suite(.gateway()) struct ConsumerTests {
+@Suite(.gateway(), .serialized) struct ConsumerTests {
     let rig = Rig.current
 
     private func path(_ stream: String, _ consumer: String, _ query: String = "") -> String {
@@ -57,7 +57,7 @@ import Testing
         let reader = rig.client.begin("POST", rig.readPath(stream, "d", "block_ms=0"))
         try waitUntil("it is parked") { try rig.parked() > base }
         #expect(try delete(stream, "c").expect(200).json == ["pending": 3, "transferred_to": "unowned", "deleted": 0])
-        let reply = try reader.wait(atMost: .seconds(5))
+        let reply = try reader.wait()
         #expect(reply.ids == ids && reply.json["messages"].array.allSatisfy { $0["delivery_count"] == 2 && $0["consumer"] == "unowned" })
     }
 
@@ -118,7 +118,7 @@ import Testing
         try waitUntil("it is parked") { try rig.parked() > base }
         #expect(try delete(stream, "c").status == 200)
         let id = try rig.add(1, to: stream)
-        #expect(try reader.wait(atMost: .seconds(5)).ids == [id])
+        #expect(try reader.wait().ids == [id])
         #expect(try rig.holders(stream) == ["c": 1])
     }
 }

@@ -36,7 +36,7 @@ final class EventReader {
 
     /// Waits for so many messages, and gives their IDs.
     @discardableResult
-    func messages(_ count: Int, atMost limit: Duration = .seconds(20)) throws -> [String] {
+    func messages(_ count: Int, atMost limit: Duration = .seconds(60)) throws -> [String] {
         var found: [Event] = []
         try waitUntil("\(count) messages, of which there are \(found.count)", atMost: limit) {
             found = try stream().events.filter { $0.name == "message" }

@@ -85,7 +85,7 @@ private final class Crew {
     func work(_ names: [String]) throws {
         var random = SeededRandom()
         for name in names { try start(name) }
-        try waitUntil("the workers have begun", atMost: .seconds(30)) {
+        try waitUntil("the workers have begun") {
             try expectAlive()
             return try rig.client.get("/v1/streams/\(stream)/groups/g/recovery").status == 200
         }
@@ -96,7 +96,7 @@ private final class Crew {
             let reply = try rig.client.post("/v1/streams/\(stream)/messages", json: #"{"messages":[\#(messages)]}"#)
             #expect(reply.status == 201)
             let paid = orders.lowerBound + Int.random(in: 1...orders.count / 2, using: &random)
-            try waitUntil("\(paid) payments\(random.note)", atMost: .seconds(60)) {
+            try waitUntil("\(paid) payments\(random.note)") {
                 try expectAlive()
                 return try self.paid().count >= paid
             }
@@ -104,7 +104,7 @@ private final class Crew {
             end(worker, SIGKILL)
             try start(victim)
         }
-        try waitUntil("every message is acknowledged\(random.note)", atMost: .seconds(60)) {
+        try waitUntil("every message is acknowledged\(random.note)") {
             let group = try rig.client.get("/v1/streams/\(stream)/groups/g").json
             // Before Redis 7.0 it can't tell the lag.
             let isRead = try group["lag"] == .null ? paid().count == payments : group["lag"] == 0
@@ -122,7 +122,7 @@ private final class Crew {
 
     private func end(_ worker: ProcessDescriptor, _ signal: Int32) {
         worker.send(signal)
-        if !worker.waitForEnd(atMost: .seconds(20)) {
+        if !worker.waitForEnd(atMost: .seconds(60)) {
             Issue.record("A worker does not end on signal \(signal).")
             worker.send(SIGKILL)
             _ = worker.waitForEnd(atMost: .seconds(10))

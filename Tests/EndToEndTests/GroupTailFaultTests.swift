@@ -4,7 +4,7 @@ import Glibc
 import Support
 import Testing
 
-@Suite(.serialized) struct GroupTailFaultTests {
+@Suite(.blocking, .serialized) struct GroupTailFaultTests {
     /// Whose each pending message is, by Redis' own word.
     private func owners(_ rig: Rig, _ stream: String) throws -> [String: String] {
         let rows = try rig.redis.ask(["XPENDING", stream, "g", "-", "+", "1000"]).elements
@@ -73,13 +73,13 @@ import Testing
             #expect(events.allSatisfy { $0.name == "message" } && retry != nil)
             #expect(tail.socket.text.hasSuffix("0\r\n\r\n"))
         }
-        #expect(rig.gateway.waitForEnd(atMost: .seconds(20)) == 0)
+        #expect(rig.gateway.waitForEnd() == 0)
         #expect(try owners(rig, stream).count == next - 3)
         #expect(try owners(rig, stream).values.allSatisfy { $0 == "unowned" })
     }
 
     @Test func `a Redis that is away ends no tail, neither one that waits nor one that has no room`() throws {
-        let rig = try Rig(["--redis-timeout-ms", "1500"], redisOptions: ["--appendonly", "yes", "--appendfsync", "always"])
+        let rig = try Rig(redisOptions: RedisServerProcess.lasting)
         let stream = try rig.newGroup("away")
         let other = try rig.newGroup("away")
         let waiting = try rig.push(stream, "c")
@@ -160,7 +160,7 @@ import Testing
         try rig.redis.run("XGROUP", "DESTROY", stream, "g")
         _ = try tail.wait(for: "error")
         rig.gateway.send(SIGTERM)
-        #expect(rig.gateway.waitForEnd(atMost: .seconds(20)) == 0)
+        #expect(rig.gateway.waitForEnd() == 0)
         #expect(!rig.gateway.log.contains("stay with their consumer"), "\(rig.gateway.log)")
     }
 
@@ -205,7 +205,7 @@ import Testing
             try step()
         }
         let all = Set(try rig.redis.ask(["XRANGE", stream, "-", "+"]).elements.compactMap { $0.elements.first?.text })
-        try waitUntil("all is acknowledged\(random.note)", atMost: .seconds(60)) {
+        try waitUntil("all is acknowledged\(random.note)") {
             try step()
             return acked == all
         }

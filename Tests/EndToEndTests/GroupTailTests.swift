@@ -4,7 +4,7 @@ import Glibc
 import Support
 import Testing
 
-@Suite(.gateway("--tail-comment-ms", "1000")) struct GroupTailTests {
+@Suite(.gateway("--tail-comment-ms", "1000"), .serialized) struct GroupTailTests {
     let rig = Rig.current
 
     @Test func `messages are pushed as they come, the consumer's own pending ones first`() throws {

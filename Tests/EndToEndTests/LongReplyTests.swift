@@ -5,7 +5,7 @@ import Glibc
 import Support
 import Testing
 
-@Suite(.gateway("--redis-timeout-ms", "1500"), .serialized) struct LongReplyTests {
+@Suite(.gateway(), .serialized) struct LongReplyTests {
     let rig = Rig.current
 
     /// A stream of `count` messages 1-0, 2-0, … of about `size` bytes, with the group `g`.
@@ -102,7 +102,7 @@ import Testing
     private func stalled(_ rig: Rig, _ stream: String, _ consumer: String) throws -> (socket: ClientSocket, read: Int) {
         let socket = try call(rig, "POST", rig.readPath(stream, consumer, "count=10000"), receiveBuffer: 16 << 10)
         var (read, same) = (0, 0)
-        try waitUntil("nothing more is read", atMost: .seconds(30)) {
+        try waitUntil("nothing more is read") {
             let now = try consumers(rig, stream)[consumer] ?? 0
             same = now == read && now > 0 ? same + 1 : 0
             read = now
@@ -113,10 +113,16 @@ import Testing
 
     @Test(arguments: [true, false]) func `what a client does not take is not read, and becomes unowned when it leaves`(byReset: Bool) throws {
         let (stream, ids) = try fill(rig, size: 1500)
-        let (socket, read) = try stalled(rig, stream, "gone")
-        #expect(read < 9000, "\(read) were read for nobody")
+        let (socket, least) = try stalled(rig, stream, "gone")
         if byReset { socket.reset() } else { socket.close() }
-        try waitUntil("all of them are unowned") { try consumers(rig, stream) == ["unowned": read] }
+        // A loop that stood still meanwhile may have read on since.
+        var read = 0
+        try waitUntil("all of them are unowned") {
+            let holders = try consumers(rig, stream)
+            read = holders["unowned"] ?? 0
+            return Array(holders.keys) == ["unowned"] && read >= least
+        }
+        #expect(read < 9000, "\(read) were read for nobody")
         var got: [String] = []
         var unowned = 0
         while got.count < 10_000 {
@@ -129,7 +135,7 @@ import Testing
     }
 
     @Test func `a Redis that stands still in the middle ends the reply there, and nothing is lost`() throws {
-        let rig = try Rig(["--redis-timeout-ms", "800"])
+        let rig = try Rig(["--redis-timeout-ms", "3000"])
         let (stream, ids) = try fill(rig, size: 1500)
         let (socket, _) = try stalled(rig, stream, "c")
         rig.redis.freeze()
@@ -150,7 +156,7 @@ import Testing
     }
 
     @Test func `a Redis that dies in the middle ends the reply there, and a range says where to go on`() throws {
-        let rig = try Rig(redisOptions: ["--appendonly", "yes", "--appendfsync", "always"])
+        let rig = try Rig(redisOptions: RedisServerProcess.lasting)
         let (stream, ids) = try fill(rig, size: 1500)
         let place = "/v1/streams/\(stream)/messages?count=10000"
         let (reader, read) = try stalled(rig, stream, "c")

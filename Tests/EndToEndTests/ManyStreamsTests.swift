@@ -70,7 +70,7 @@ extension Rig {
             let reader = try rig.parkMany(streams, "c")
             #expect(try rig.parked() == 1)
             try rig.add(number, to: stream)
-            #expect(try reader.wait(atMost: .seconds(5)).rows == [StreamRow(stream: stream, numbers: ["\(number)"])])
+            #expect(try reader.wait().rows == [StreamRow(stream: stream, numbers: ["\(number)"])])
             try rig.waitUntilParked(0)
         }
         #expect(try rig.readMany(streams, "c", "block_ms=30").json == ["streams": []])
@@ -78,7 +78,7 @@ extension Rig {
         #expect(try rig.readMany(streams, "c", "block_ms=1000").code == "TOO_MANY_WAITERS")
         for (number, reader) in readers.enumerated() {  // First come, first served, whichever stream it is.
             try rig.add(number, to: streams[number % 3])
-            #expect(try reader.wait(atMost: .seconds(5)).rows == [StreamRow(stream: streams[number % 3], numbers: ["\(number)"])])
+            #expect(try reader.wait().rows == [StreamRow(stream: streams[number % 3], numbers: ["\(number)"])])
         }
         #expect(try rig.parked() == 0)
     }
@@ -102,7 +102,7 @@ extension Rig {
             }
             let id = try rig.add(number, to: stream)
             for tail in tails {
-                let reply = try tail.wait(atMost: .seconds(5))
+                let reply = try tail.wait()
                 #expect(reply.rows == [StreamRow(stream: stream, numbers: ["\(number)"])], "each gets every message")
                 #expect(reply.json["streams"][0]["last_id"].string == id)
             }
@@ -119,14 +119,14 @@ extension Rig {
         let streams = try rig.newGroups(100, "hundred")
         let reader = try rig.parkMany(streams, "c")
         try rig.add(57, to: streams[57])
-        #expect(try reader.wait(atMost: .seconds(5)).rows == [StreamRow(stream: streams[57], numbers: ["57"])])
+        #expect(try reader.wait().rows == [StreamRow(stream: streams[57], numbers: ["57"])])
         for stream in streams { try rig.redis.run("XADD", stream, "*", "n", "1") }
         // Redis stands still: none of the commands waits for the answer to another.
         rig.redis.freeze()
         let read = rig.client.begin("POST", rig.manyPath(streams, "c"))
         try waitUntil("all are sent") { try rig.metric("sluice_redis_in_flight") >= 100 }
         rig.redis.thaw()
-        #expect(try read.wait(atMost: .seconds(15)).rows == streams.map { StreamRow(stream: $0, numbers: ["1"]) })
+        #expect(try read.wait().rows == streams.map { StreamRow(stream: $0, numbers: ["1"]) })
         let refused = try rig.readMany(streams + ["one-more"], "c")
         #expect(refused.status == 400 && refused.json["detail"].string?.contains("at most 100") == true)
     }
@@ -168,7 +168,7 @@ extension Rig {
         try rig.waitUntilParked(3)
         for stream in streams { #expect(try rig.pending(stream).isEmpty) }
         for stream in streams { try rig.client.call("DELETE", "/v1/streams/\(stream)/groups/g").expect(200) }
-        for reader in readers { #expect(try reader.wait(atMost: .seconds(5)).code == "GROUP_NOT_FOUND") }
+        for reader in readers { #expect(try reader.wait().code == "GROUP_NOT_FOUND") }
     }
 
     @Test func `noack leaves nothing pending, and unowned and idle messages are taken as by a read of one stream`() throws {
@@ -190,7 +190,7 @@ extension Rig {
         let reader = try rig.parkMany(streams, "e", "block_ms=0")
         let id = waiting.json["streams"][0]["messages"][0]["id"].string ?? ""
         try rig.client.post("/v1/streams/\(holder)/groups/g/consumers/d/settle", json: #"{"nack":["\#(id)"]}"#).expect(200)
-        let unowned = try reader.wait(atMost: .seconds(5))
+        let unowned = try reader.wait()
         #expect(unowned.rows == [StreamRow(stream: holder, numbers: ["2"])] && !ids.contains(id))
         #expect(unowned.json["streams"][0]["messages"][0]["consumer"] == "unowned")
     }

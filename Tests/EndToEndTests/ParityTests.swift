@@ -318,7 +318,7 @@ private struct ParityWorld {
     /// The gateway creates the consumer of an empty read a moment after the answer: looks until both are alike.
     func isSame() throws -> Bool {
         do {
-            try waitUntil("both streams are alike", atMost: .seconds(3)) { try state(gatewayStream) == state(plainStream) }
+            try waitUntil("both streams are alike") { try state(gatewayStream) == state(plainStream) }
             return true
         } catch is Impatience {
             return false

@@ -4,7 +4,7 @@ import Support
 import Synchronization
 import Testing
 
-@Suite struct ProcessTests {
+@Suite(.blocking) struct ProcessTests {
     // MARK: Starting
 
     @Test func `a gateway is ready when Redis answers all its loops, not one of them`() throws {
@@ -92,14 +92,14 @@ import Testing
         let begin = ContinuousClock.now
         rig.gateway.send(15)
         for socket in parked {
-            let reply = try socket.reply(atMost: .seconds(5))
+            let reply = try socket.reply()
             #expect(reply.status == 200 && reply.json == ["messages": []] && reply.headers["connection"] == "close")
-            #expect(try socket.readToEnd(atMost: .seconds(5)) == "")
+            #expect(try socket.readToEnd() == "")
         }
-        #expect(try idle.readToEnd(atMost: .seconds(5)) == "")
+        #expect(try idle.readToEnd() == "")
         #expect(throws: (any Error).self, "nobody listens any more") { try ClientSocket(port: rig.port) }
         try slow.send("{\"n\":\"1\"} }")
-        let reply = try slow.reply(atMost: .seconds(5))
+        let reply = try slow.reply()
         #expect(reply.status == 201 && reply.headers["connection"] == "close", "\(reply.text)")
         #expect(rig.gateway.waitForEnd(atMost: .seconds(30)) == 0)
         #expect(ContinuousClock.now - begin < .seconds(30))
@@ -111,10 +111,11 @@ import Testing
         let stream = try rig.newGroup("drain")
         let reader = try rig.park(stream, "c")
         let looks = try rig.metric("sluice_looks_total")
-        try rig.redis.transaction([["XADD", stream, "*", "n", "1"], ["CLIENT", "PAUSE", "2000", "WRITE"]])
+        try rig.redis.transaction([["XADD", stream, "*", "n", "1"], ["CLIENT", "PAUSE", "60000", "WRITE"]])
         try waitUntil("the look is under way") { try rig.metric("sluice_looks_total") > looks }
         rig.gateway.send(15)
-        #expect(try reader.wait(atMost: .seconds(1)).json == ["messages": []])
+        #expect(try reader.wait().json == ["messages": []])
+        try rig.redis.run("CLIENT", "UNPAUSE")
         #expect(rig.gateway.waitForEnd(atMost: .seconds(30)) == 0)
         let pending = try rig.redis.run("XPENDING", stream, "g", "-", "+", "10")
         #expect(pending.contains("unowned"), "\(pending)")

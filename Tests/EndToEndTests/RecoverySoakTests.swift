@@ -4,7 +4,7 @@
 import Support
 import Testing
 
-@Suite(.serialized) struct RecoverySoakTests {
+@Suite(.blocking, .serialized) struct RecoverySoakTests {
     /// A consumer that reads by the patterns of the article: its own pending messages first, then new ones and what
     /// others have left (by the policy). It crashes at random: it forgets what it holds and comes back later.
     private struct Consumer {
@@ -21,7 +21,7 @@ import Testing
         var random = SeededRandom("soak \(number)")
         let note = random.note
         let redis = try RedisServerProcess()
-        let arguments = ["--redis", "unix://\(redis.directory)/redis.sock", "--loops", "2", "--redis-timeout-ms", "2000"]
+        let arguments = ["--redis", "unix://\(redis.directory)/redis.sock", "--loops", "2", "--redis-timeout-ms", "20000"]
         var gateways = [try GatewayProcess(arguments), try GatewayProcess(arguments)]
         var clients = gateways.map { TestClient(port: $0.port) }
         var retired: [TestClient] = []  // Their last calls may be under way.
@@ -76,7 +76,7 @@ import Testing
         }
         // All who are left read and acknowledge what they can; what is poison ends in the dead-letter stream.
         let last = clients[0]
-        try waitUntil("everything is settled \(note)", atMost: .seconds(60)) {
+        try waitUntil("everything is settled \(note)") {
             let messages = try last.post("\(group)/consumers/last/read?count=100&block_ms=200").json["messages"].array
             for message in messages {
                 let id = message["id"].string ?? ""
@@ -127,6 +127,11 @@ import Testing
     }
 
     @Test func `gateways that race for the same exhausted messages bury each once, also when one is killed`() throws {
+        try inSomeRound { _ in try raceIsCutShort() }
+    }
+
+    /// Whether the race was under way yet when one was killed: a test that stands still may come too late.
+    private func raceIsCutShort() throws -> Bool {
         let rig = try Rig()
         let stream = try rig.newGroup("race")
         let count = 1500
@@ -142,7 +147,7 @@ import Testing
         // Whoever asks may walk at once: all three do.
         let key = try #require(try rig.redis.run("KEYS", "sluice:*recovery*\(stream):g").split(whereSeparator: \.isNewline).last)
         var hasKilled = false
-        try waitUntil("all are buried", atMost: .seconds(60)) {
+        try waitUntil("all are buried") {
             try rig.redis.run("HDEL", String(key), "run_at", "cursor")
             if !hasKilled, try rig.length("\(stream):dlq") > count / 3 {
                 rig.gateway.kill()
@@ -150,12 +155,11 @@ import Testing
             }
             return try rig.redis.run("XPENDING", stream, "g").hasPrefix("*4\r\n:0\r\n")
         }
-        #expect(hasKilled)
         #expect(try rig.length("\(stream):dlq") == count)
         let client = TestClient(port: second.port)
         let ids = try client.get("/v1/streams/\(stream):dlq/messages?count=10000").json["messages"].array
             .compactMap { $0["fields"]["original_id"].string }
         #expect(Set(ids).count == count)
-        withExtendedLifetime(third) {}
+        return withExtendedLifetime(third) { hasKilled }
     }
 }

@@ -5,8 +5,12 @@ import Glibc
 import Support
 import Testing
 
-@Suite(.serialized) struct RedisFaultTests {
-    private func newRig() throws -> Rig { try Rig(["--redis-timeout-ms", "1500"], redisOptions: ["--appendonly", "yes"]) }
+@Suite(.blocking, .serialized) struct RedisFaultTests {
+    /// With 5 s for a command, which none takes but of a Redis that is frozen. Who freezes it asks for less: after 4 s the
+    /// gateway begins to give up its connections, too.
+    private func newRig(timeout: String = "5000") throws -> Rig {
+        try Rig(["--redis-timeout-ms", timeout], redisOptions: RedisServerProcess.lasting)
+    }
 
     private func expectUnavailable(_ reply: Reply, sourceLocation: SourceLocation = #_sourceLocation) {
         #expect(reply.status == 503 && reply.code == "REDIS_UNAVAILABLE", "\(reply.text)", sourceLocation: sourceLocation)
@@ -14,7 +18,7 @@ import Testing
     }
 
     @Test func `parked readers outlive a restart of Redis, and are served after it`() throws {
-        let rig = try newRig()
+        let rig = try newRig(timeout: "20000")
         let streams = try (0..<5).map { _ in try rig.newGroup("restart") }
         let readers = try streams.enumerated().map { try rig.park($1, "c", asNumber: $0 + 1) }
         let tail = rig.client.begin("GET", "/v1/streams/\(streams[0])/messages?after=latest&block_ms=0")
@@ -26,7 +30,7 @@ import Testing
         expectUnavailable(try rig.client.get("/v1/streams/\(streams[0])/messages"))
         expectUnavailable(try rig.client.post("/v1/streams/\(streams[0])/messages", json: #"{"fields":{"n":"0"}}"#))
         expectUnavailable(try rig.read(streams[0], "d"))
-        #expect(ContinuousClock.now - begin < .seconds(4))
+        #expect(ContinuousClock.now - begin < .seconds(12))  // Nobody waits for a command's time.
         #expect(try rig.client.get("/healthz").status == 200)
         #expect(try rig.parked() == 6)
         try rig.redis.start()
@@ -34,10 +38,10 @@ import Testing
         #expect(try rig.parked() == 6)
         for (number, stream) in streams.enumerated() { try rig.add(number, to: stream) }
         for (number, reader) in readers.enumerated() {
-            let reply = try reader.wait(atMost: .seconds(5))
+            let reply = try reader.wait()
             #expect(reply.numbers == ["\(number)"] && reply.json["messages"][0]["delivery_count"] == 1)
         }
-        #expect(try tail.wait(atMost: .seconds(5)).numbers == ["0"])
+        #expect(try tail.wait().numbers == ["0"])
     }
 
     @Test func `what was added while Redis was away from us reaches the parked`() throws {
@@ -47,7 +51,7 @@ import Testing
         try rig.redis.run("CLIENT", "KILL", "TYPE", "normal")
         try rig.redis.run("CLIENT", "KILL", "TYPE", "pubsub")
         try rig.redis.run("XADD", stream, "*", "n", "1")
-        #expect(try reader.wait(atMost: .seconds(5)).numbers == ["1"])
+        #expect(try reader.wait().numbers == ["1"])
     }
 
     @Test(arguments: ["normal", "pubsub"]) func `the loss of either connection alone is noticed`(type: String) throws {
@@ -57,7 +61,7 @@ import Testing
             let reader = try rig.park(stream, "c")
             try rig.redis.run("CLIENT", "KILL", "TYPE", type)
             try rig.redis.run("XADD", stream, "*", "n", "\(number)")
-            #expect(try reader.wait(atMost: .seconds(5)).numbers == ["\(number)"])
+            #expect(try reader.wait().numbers == ["\(number)"])
             // The other loop may notice later.
             try waitUntil("both loops are connected anew") { try rig.metric("sluice_redis_reconnects_total") >= 2 * (number + 1) }
             try rig.waitUntilConnected()
@@ -65,7 +69,7 @@ import Testing
     }
 
     @Test func `a deletion that was not answered may be repeated, and says so`() throws {
-        let rig = try newRig()
+        let rig = try newRig(timeout: "2500")
         let stream = try rig.newGroup("unknown")
         for number in 1...3 { try rig.redis.run("XADD", stream, "\(number)-0", "n", "1") }
         #expect(try rig.read(stream, "c", "count=1").ids == ["1-0"])
@@ -84,17 +88,17 @@ import Testing
         }
         let list = rig.client.begin("GET", "/v1/streams")
         for (reply, call) in zip(pending, calls) {
-            let reply = try reply.wait(atMost: .seconds(10))
+            let reply = try reply.wait()
             #expect(reply.status == 504 && reply.code == "OUTCOME_UNKNOWN" && reply.json["retryable"] == true, "\(call): \(reply.text)")
         }
-        expectUnavailable(try list.wait(atMost: .seconds(10)))
+        expectUnavailable(try list.wait())
         rig.redis.thaw()
         try rig.waitUntilConnected()
         try waitUntil("they are executed, after all") { try rig.client.get("/v1/streams/\(stream)").code == "STREAM_NOT_FOUND" }
     }
 
     @Test func `a Redis that stands still is told in time, and what was in flight is unknown`() throws {
-        let rig = try newRig()
+        let rig = try newRig(timeout: "2500")
         let stream = try rig.newGroup("still")
         let reader = try rig.park(stream, "c")
         rig.redis.freeze()
@@ -102,13 +106,13 @@ import Testing
         let write = rig.client.begin("POST", "/v1/streams/\(stream)/messages", body: Array("n=1".utf8))
         let range = rig.client.begin("GET", "/v1/streams/\(stream)/messages")
         let read = rig.client.begin("POST", rig.readPath(stream, "d"))
-        let unknown = try write.wait(atMost: .seconds(6))
+        let unknown = try write.wait()
         #expect(unknown.status == 504 && unknown.code == "OUTCOME_UNKNOWN" && unknown.json["retryable"] == false, "\(unknown.text)")
-        expectUnavailable(try range.wait(atMost: .seconds(6)))
-        let lost = try read.wait(atMost: .seconds(6))
+        expectUnavailable(try range.wait())
+        let lost = try read.wait()
         #expect(lost.status == 504 && lost.code == "OUTCOME_UNKNOWN", "\(lost.text)")
         #expect(lost.json["detail"].string?.contains("id=pending") == true)
-        #expect(ContinuousClock.now - begin < .seconds(5))
+        #expect(ContinuousClock.now - begin < .seconds(20))
         rig.redis.thaw()
         try rig.waitUntilConnected()
         // The write was executed after all, and one of the two readers has it, or both wait for the next.
@@ -118,20 +122,26 @@ import Testing
             return held != nil || reader.isDone
         }
         if !reader.isDone { try rig.add(2, to: stream) }
-        #expect(try reader.wait(atMost: .seconds(5)).numbers.isEmpty == false)
+        #expect(try reader.wait().numbers.isEmpty == false)
     }
 
     @Test(arguments: ["", "&stats"]) func `a parked read ends in time though Redis stands still`(options: String) throws {
         let rig = try Rig(["--redis-timeout-ms", "20000"])
         let stream = try rig.newGroup("time")
-        let reader = rig.client.begin("POST", rig.readPath(stream, "c", "block_ms=2500" + options))
-        try rig.waitUntilParked(1)
-        rig.redis.freeze()
-        let begin = ContinuousClock.now
-        let reply = try reader.wait(atMost: .seconds(15))
-        #expect(reply.status == 200 && reply.json == (options.isEmpty ? ["messages": []] : ["messages": [], "group": nil]))
-        #expect(ContinuousClock.now - begin < .milliseconds(3500))
-        rig.redis.thaw()
+        try inSomeRound { _ in
+            let begin = ContinuousClock.now
+            let reader = rig.client.begin("POST", rig.readPath(stream, "c", "block_ms=2500" + options))
+            try waitUntil("it is parked") { try reader.isDone || rig.parked() == 1 }
+            rig.redis.freeze()
+            let isParked = !reader.isDone && ContinuousClock.now - begin < .milliseconds(2500)
+            let reply = try reader.wait()
+            let time = ContinuousClock.now - begin
+            rig.redis.thaw()
+            guard isParked else { return false }  // It was over before.
+            #expect(reply.status == 200 && reply.json == (options.isEmpty ? ["messages": []] : ["messages": [], "group": nil]))
+            #expect(time < .seconds(15))
+            return true
+        }
     }
 
     @Test(arguments: ["", "&stats"])
@@ -145,7 +155,7 @@ import Testing
         let reply = try rig.read(stream, "c", "block_ms=500" + options)
         #expect(reply.status == 200 && reply.headers["sluice-block-ms"] == "500")
         #expect(reply.json == (options.isEmpty ? ["messages": []] : ["messages": [], "group": nil]))
-        #expect(ContinuousClock.now - begin < .milliseconds(2500))
+        #expect(ContinuousClock.now - begin < .seconds(10))
         rig.redis.thaw()
         try waitUntil("it was handed back") { try rig.pending(stream).values.map(\.consumer) == ["unowned"] }
         let next = try rig.read(stream, "d", "block_ms=5000")
@@ -153,7 +163,7 @@ import Testing
     }
 
     @Test func `what Redis gives for a parked read after the deadline becomes unowned, and reaches somebody`() throws {
-        let rig = try Rig(["--redis-timeout-ms", "600"])
+        let rig = try Rig(["--redis-timeout-ms", "2000"])
         // A Redis that is thawed hears its clients in the order in which they spoke: the message comes before the look,
         // unless the gateway said something else (a ping) in the moment before. Then the look finds nothing, and the
         // message comes by a later one: so it may take several times.
@@ -170,7 +180,7 @@ import Testing
                 try rig.metric("sluice_looks_total") > looks && rig.metric("sluice_redis_timeouts_total") > timeouts
             }
             rig.redis.thaw()
-            let reply = try reader.wait(atMost: .seconds(10))
+            let reply = try reader.wait()
             #expect(reply.numbers == ["\(round)"])
             let message = reply.json["messages"][0]
             if message["delivery_count"] == 2 {
@@ -214,9 +224,9 @@ import Testing
         try waitUntil("it is parked") { try client.get("/v1/info").json["waiters"]["parked"] == 1 }
         try killEmbeddedRedis(of: gateway)
         try waitUntil("it is noticed") { gateway.log.contains("The embedded Redis ended") }
-        try waitUntil("Redis answers again", atMost: .seconds(20)) { try client.get("/readyz").status == 200 }
+        try waitUntil("Redis answers again") { try client.get("/readyz").status == 200 }
         try client.post("/v1/streams/s/messages", json: #"{"fields":{"n":"1"}}"#).expect(201)
-        #expect(try reader.wait(atMost: .seconds(5)).numbers == ["1"])
+        #expect(try reader.wait().numbers == ["1"])
     }
 
     private func killEmbeddedRedis(of gateway: GatewayProcess) throws {

@@ -3,7 +3,7 @@
 import Support
 import Testing
 
-@Suite(.gateway()) struct RedriveTests {
+@Suite(.gateway(), .serialized) struct RedriveTests {
     let rig = Rig.current
 
     /// Buries `ids` of the stream, by its recovery policy; the dead letters' ids, in that order.
@@ -31,7 +31,7 @@ import Testing
         let reader = try rig.park(stream, "waits", "block_ms=0&count=1")
         let reply = try redrive(stream, [dead[0]]).expect(200)
         #expect(reply.json == ["redriven": 1, "results": [["id": .string(dead[0]), "mode": "pending"]]])
-        let back = try reader.wait(atMost: .seconds(5)).json["messages"][0]
+        let back = try reader.wait().json["messages"][0]
         #expect(back["id"].string == ids[0] && back["fields"] == ["n": "1"], "\(back)")
         #expect(back["delivery_count"] == 1 && back["consumer"] == "unowned", "the count begins anew: \(back)")
         #expect(try rig.client.post("/v1/streams/\(stream)/groups/other/consumers/c/read").ids == [])
@@ -135,7 +135,7 @@ import Testing
     }
 }
 
-@Suite struct RedriveFaultTests {
+@Suite(.blocking) struct RedriveFaultTests {
     @Test func `a token reaches no stream by a dead letter or a policy that it may not use`() throws {
         let rig = try Rig(configuration: """
             tokens:
@@ -158,7 +158,7 @@ import Testing
     }
 
     @Test func `Redis killed in the middle of a redrive: nothing is lost, nothing doubled, and what was told is true`() throws {
-        let rig = try Rig(["--redis-timeout-ms", "1500"], redisOptions: ["--appendonly", "yes"])
+        let rig = try Rig(["--redis-timeout-ms", "2500"], redisOptions: RedisServerProcess.lasting)
         let stream = try rig.newGroup("killed")
         let count = 2000
         try rig.redis.run("EVAL", "for i = 1, \(count) do redis.call('XADD', KEYS[1], i, 'n', i) end", "1", stream)
@@ -179,8 +179,8 @@ import Testing
             rounds += 1
             try #require(rounds < 60, "\(random.note)")
             let before = try rig.length("\(stream):dlq")
-            let call = rig.client.begin("POST", "/v1/streams/\(stream):dlq/redrive?all&limit=2000")
-            let moment = before - Int.random(in: 1...400, using: &random)
+            let call = rig.client.begin("POST", "/v1/streams/\(stream):dlq/redrive?all&limit=600")
+            let moment = before - Int.random(in: 1...300, using: &random)
             try waitUntil("it is under way") {
                 try call.isDone || rig.length("\(stream):dlq") <= moment
             }

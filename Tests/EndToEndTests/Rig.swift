@@ -1,6 +1,7 @@
 // What a suite's tests share: a Redis of their own, the gateway in front of it, and a client. Started before
 // the suite's first test and ended after its last.
 
+import Glibc
 import Support
 import Synchronization
 import Testing
@@ -30,6 +31,13 @@ final class Rig: @unchecked Sendable {
         client = TestClient(port: gateway.port, token: token)
         try waitUntilConnected()
         redisVersion = try client.get("/v1/info").json["redis"]["version"].string ?? ""
+    }
+
+    /// The gateway goes first: what its tails leave would wait for a Redis that is gone.
+    deinit {
+        gateway.send(SIGCONT)
+        gateway.send(SIGTERM)
+        _ = gateway.waitForEnd(atMost: .seconds(10))
     }
 
     fileprivate static func run(_ rig: Rig, _ function: @concurrent @Sendable () async throws -> Void) async throws {
@@ -81,6 +89,14 @@ final class Rig: @unchecked Sendable {
         return pending
     }
 
+    /// The same from a bare connection, for clients that leave in their own ways.
+    func parkSocket(_ stream: String, _ consumer: String, _ query: String = "block_ms=0", asNumber count: Int = 1) throws -> ClientSocket {
+        let socket = try ClientSocket(port: port)
+        try socket.request("POST", readPath(stream, consumer, query))
+        try waitUntilParked(count)
+        return socket
+    }
+
     func parked() throws -> Int { try client.get("/v1/info").json["waiters"]["parked"].integer ?? -1 }
 
     func waitUntilParked(_ count: Int) throws {
@@ -117,7 +133,9 @@ struct GatewayTrait: SuiteTrait, TestScoping {
     func provideScope(
         for test: Test, testCase: Test.Case?, performing function: @concurrent @Sendable () async throws -> Void
     ) async throws {
-        try await Rig.run(try Rig(arguments, configuration: configuration), function)
+        try await withTaskExecutorPreference(BlockingThreads.shared) {
+            try await Rig.run(try Rig(arguments, configuration: configuration), function)
+        }
     }
 }
 

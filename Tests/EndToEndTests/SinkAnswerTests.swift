@@ -4,7 +4,7 @@
 import Support
 import Testing
 
-@Suite struct SinkAnswerTests {
+@Suite(.blocking) struct SinkAnswerTests {
     /// Answers by the message's field `do`: words, one an attempt, the last for all that follow.
     @Sendable private static func obey(_ delivery: Receiver.Delivery) -> Receiver.Answer {
         let words = (delivery.json["fields"]["do"].string ?? "").split(separator: " ")
@@ -13,7 +13,7 @@ import Testing
         case "reset": return .reset
         case "close": return .close
         case "cut": return .cutHead
-        case "slow": return .slow(.seconds(4))
+        case "slow": return .slow(.seconds(8))
         case "stuck": return .stuckBody
         case "endless": return .endless
         case "302": return .status(302, headers: "Location: /elsewhere\r\n")
@@ -46,7 +46,7 @@ import Testing
 
     @Test func `every message ends in a 2xx or in exactly one dead letter, whatever the receiver answers`() throws {
         // Long enough for an endless answer to reach the cap on a machine that has much else to do.
-        let rig = try SinkRig(["timeout_ms": "2500", "connect_timeout_ms": "1000", "lease_ms": "4000"], SinkAnswerTests.obey)
+        let rig = try SinkRig(["timeout_ms": "4500"], SinkAnswerTests.obey)
         let gateway = try rig.newGateway()
         let ids = try SinkAnswerTests.courses.map { try rig.add($0.script) }
         try rig.waitUntilSettled()
@@ -96,7 +96,7 @@ import Testing
         }
         let gateway = try rig.newGateway()
         let first = try rig.add("wait")
-        try rig.wait("it was asked to wait") { try rig.metric("sluice_sink_state", gateway, "backing_off") == 1 }
+        try rig.wait("it was asked to wait") { gateway.log.contains("attempt failed") }
         let others = try rig.add(count: 3)
         try rig.waitUntilSettled()
         let deliveries = rig.receiver.deliveries
@@ -118,7 +118,7 @@ import Testing
         let later = try rig.add()
         #expect(gateway.log.contains("410"))
         gateway.send(15)
-        #expect(gateway.waitForEnd(atMost: .seconds(10)) == 0)
+        #expect(gateway.waitForEnd() == 0)
         #expect(rig.receiver.deliveries(of: later).isEmpty && rig.receiver.deliveries.count == 2)
         #expect(try rig.pending() == 1)
     }

@@ -4,7 +4,7 @@ import Foundation
 import Support
 import Testing
 
-@Suite struct SinkAuthTests {
+@Suite(.blocking) struct SinkAuthTests {
     private static func tokens(_ answer: @escaping @Sendable (Int) -> Receiver.Answer = SinkAuthTests.token) throws -> Receiver {
         try Receiver { answer($0.number) }
     }

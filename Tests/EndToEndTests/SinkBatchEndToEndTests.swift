@@ -4,7 +4,7 @@ import Crypto
 import Support
 import Testing
 
-@Suite struct SinkBatchEndToEndTests {
+@Suite(.blocking) struct SinkBatchEndToEndTests {
     private static func ids(_ delivery: Receiver.Delivery) -> [String] { delivery.json.array.compactMap { $0["id"].string } }
 
     @Test func `messages come together, signed as one; those that the receiver names are sent again, and no others`() throws {
@@ -83,7 +83,7 @@ import Testing
     }
 
     @Test func `batches of a gateway that is killed are delivered by the next, smaller`() throws {
-        let rig = try SinkRig(["batch": "{max_messages: 8}"]) { $0.attempt == 1 ? .hold : .status(200) }
+        let rig = try SinkRig(SinkRig.steady(["batch": "{max_messages: 8}"])) { $0.attempt == 1 ? .hold : .status(200) }
         let ids = try rig.add(count: 8)
         let first = try rig.newGateway()
         try rig.wait("they are in flight") { rig.receiver.deliveries.count == 1 }

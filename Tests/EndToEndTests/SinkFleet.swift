@@ -7,7 +7,6 @@ import Testing
 final class SinkFleet {
     static let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
     static let configuration = """
-        redis_timeout_ms: 1000
         sink_networks: [127.0.0.0/8]
         sinks:
           fixed: {streams: [fixed], url: 'http://127.0.0.1:1/', allow_networks: [127.0.0.0/8], headers: {Authorization: Bearer hush}, secrets: [\(secret)]}
@@ -45,9 +44,15 @@ final class SinkFleet {
 
     func client(_ index: Int) -> TestClient { clients[index] }
 
-    /// A definition with the short times that tests like, and `more` members.
-    func definition(_ more: String = "", url: String? = nil, streams: String = #"["orders"]"#) -> String {
-        #"{"streams":\#(streams),"url":"\#(url ?? receiver.url)","start":"earliest","allow_networks":["127.0.0.0/8"],"timeout_ms":500,"connect_timeout_ms":300,"lease_ms":1000,"retry":{"base_ms":100,"max_ms":400,"factor":1.5}"#
+    static let patient = #""timeout_ms":10000,"connect_timeout_ms":5000,"lease_ms":20000"#
+    /// For tests of deadlines and of leases that nobody gives back.
+    static let hasty = #""timeout_ms":500,"connect_timeout_ms":300,"lease_ms":1000"#
+
+    /// A definition with short times between attempts, and `more` members.
+    func definition(
+        _ more: String = "", url: String? = nil, streams: String = #"["orders"]"#, times: String = SinkFleet.patient
+    ) -> String {
+        #"{"streams":\#(streams),"url":"\#(url ?? receiver.url)","start":"earliest","allow_networks":["127.0.0.0/8"],\#(times),"retry":{"base_ms":100,"max_ms":400,"factor":1.5}"#
             + (more.isEmpty ? "" : ",\(more)") + "}"
     }
 

@@ -5,7 +5,7 @@ import Foundation
 import Support
 import Testing
 
-@Suite struct SinkFormatTests {
+@Suite(.blocking) struct SinkFormatTests {
     private static let structured = "application/cloudevents+json"
 
     private struct Sent: Encodable {

@@ -5,7 +5,7 @@ import Support
 import Synchronization
 import Testing
 
-@Suite struct SinkManagementTests {
+@Suite(.blocking) struct SinkManagementTests {
     @Test func `a sink made on one replica runs on all, is replaced on another, and deleted on the first`() throws {
         let fleet = try SinkFleet()
         let before = try fleet.add()
@@ -86,7 +86,7 @@ import Testing
         try waitUntil("all are delivered") { Set(later).isSubset(of: fleet.receiver.confirmed) }
         try fleet.client(0).post("/v1/sinks/hook/resume").expect(200)
         third.send(SIGTERM)
-        #expect(third.waitForEnd(atMost: .seconds(20)) == 0)
+        #expect(third.waitForEnd() == 0)
         try waitUntil("who has ended tells nothing") { try fleet.show("hook")["replicas"].array.count == 2 }
     }
 
@@ -149,7 +149,8 @@ import Testing
         #expect(failed.count == 1 && failed[0]["id"] == .string(bad) && failed[0]["attempt"] == 1 && failed[0]["status"] == 500)
         #expect(failed[0]["error"] == "status 500" && failed[0]["ms"].integer != nil)
         let (at, next) = (failed[0]["at_ms"].integer ?? 0, failed[0]["next_attempt_ms"].integer ?? 0)
-        #expect(next >= at + 1500 && next < at + 4000)
+        // An attempt on a busy machine may take its time.
+        #expect(next >= at + 1500 && next < at + (failed[0]["ms"].integer ?? 0) + 4000)
         #expect(try rows("?status=500") == failed && rows("?status=5xx") == failed && rows("?status=none") == [])
         let others = try rows("?status=2xx")
         #expect(Set(others.compactMap { $0["id"].string }) == [bad, good] && others.allSatisfy { $0["outcome"] == "success" && $0["next_attempt_ms"] == nil })

@@ -4,9 +4,9 @@ import Glibc
 import Support
 import Testing
 
-@Suite struct SinkOrderFaultTests {
+@Suite(.blocking) struct SinkOrderFaultTests {
     @Test func `Redis is killed and comes back, and the order holds`() throws {
-        let rig = try SinkRig(SinkRig.ordered(), redisOptions: ["--appendonly", "yes", "--appendfsync", "always"]) {
+        let rig = try SinkRig(SinkRig.ordered(SinkRig.steady()), isHasty: true, redisOptions: RedisServerProcess.lasting) {
             $0.json["fields"]["do"] == "held" && $0.number == 1 ? .hold : .status($0.number == 1 && $0.json["fields"]["do"] == "once" ? 500 : 200)
         }
         let gateways = [try rig.newGateway(), try rig.newGateway()]
@@ -27,7 +27,7 @@ import Testing
     }
 
     @Test func `Redis that hangs for longer than the lease changes no order`() throws {
-        let rig = try SinkRig(SinkRig.ordered()) { _ in .slow(.milliseconds(3)) }
+        let rig = try SinkRig(SinkRig.ordered(SinkRig.brief()), isHasty: true) { _ in .slow(.milliseconds(3)) }
         let gateways = [try rig.newGateway(), try rig.newGateway()]
         _ = try rig.leader(of: gateways)
         var ids: [String] = []
@@ -38,13 +38,13 @@ import Testing
             poll(nil, 0, 2200)  // The lease, and more than a command's time.
             rig.redis.thaw()
         }
-        try rig.waitUntilSettled(atMost: .seconds(30))
+        try rig.waitUntilSettled()
         rig.expectOrder()
         try rig.expectPromise(ids, gateways[0])
     }
 
     @Test func `after FLUSHALL the lease is taken again, and what is added then is delivered in order`() throws {
-        let rig = try SinkRig(SinkRig.ordered())
+        let rig = try SinkRig(SinkRig.ordered(SinkRig.brief()), isHasty: true)
         let gateways = [try rig.newGateway(), try rig.newGateway()]
         _ = try rig.add(count: 10, keys: 3)
         try rig.waitUntilSettled()
@@ -65,15 +65,16 @@ import Testing
     @Test func `a sink that is replaced waits for what the old one has in flight`() throws {
         let fleet = try SinkFleet { $0.json["fields"]["do"] == "hold" && $0.number == 1 ? .hold : .status(200) }
         // Without an order at first: it waits for the run from before, too.
-        try fleet.put("hook", fleet.definition(#""lease_ms":20000,"timeout_ms":9000"#, streams: #"["orders"]"#).replacing(#""timeout_ms":500,"#, with: "").replacing(#""lease_ms":1000,"#, with: "")).expect(201)
+        try fleet.put("hook", fleet.definition()).expect(201)
         var ids: [String] = []
         for order in [#""order_by":"do""#, #""order_by":"stream""#, #""order_by":"stream","concurrency":3"#] {
             fleet.receiver.holdAgain()
             ids.append(try fleet.add("hold"))
             try waitUntil("it is in flight") { fleet.receiver.deliveries(of: ids.last ?? "").count == 1 }
-            try fleet.put("hook", fleet.definition("\(order),\"lease_ms\":20000,\"timeout_ms\":9000").replacing(#""timeout_ms":500,"#, with: "").replacing(#""lease_ms":1000,"#, with: "")).expect(200)
+            try fleet.put("hook", fleet.definition(order)).expect(200)
+            try fleet.waitForReason("standby", of: "hook")  // Both have heard of it.
             ids.append(try fleet.add("hold"))
-            try fleet.waitForReason("standby", of: "hook")
+            for _ in 0..<100 { _ = try fleet.show("hook") }  // As many turns of the loops, and answers of Redis.
             #expect(fleet.receiver.deliveries(of: ids.last ?? "").isEmpty)
             fleet.receiver.release()
             try waitUntil("both are delivered") { Set(ids).isSubset(of: fleet.receiver.confirmed) }
@@ -88,7 +89,7 @@ import Testing
 
     @Test func `a leader of whom nothing is heard is named until its lease has run out`() throws {
         let fleet = try SinkFleet(gateways: 1) { $0.number == 1 ? .hold : .status(200) }
-        try fleet.put("hook", fleet.definition(#""order_by":"stream""#).replacing(#""lease_ms":1000"#, with: #""lease_ms":8000"#)).expect(201)
+        try fleet.put("hook", fleet.definition(#""order_by":"stream""#, times: #""timeout_ms":8000,"connect_timeout_ms":3000,"lease_ms":12000"#)).expect(201)
         let id = try fleet.add()
         try waitUntil("it is in flight") { fleet.receiver.deliveries.count == 1 }
         fleet.gateways[0].kill()
@@ -104,9 +105,10 @@ import Testing
     /// that answers anything. Then all calms down, and the order is read off the receiver's list.
     @Test func `whatever happens, the messages of a key come in their order`() throws {
         let seed = SeededRandom()
+        let keys = ["concurrency": "8", "retry": "{base_ms: 30, max_ms: 200, max_deliveries: 4}"]
         let rig = try SinkRig(
-            SinkRig.ordered(["concurrency": "8", "retry": "{base_ms: 30, max_ms: 200, max_deliveries: 4}"]),
-            redisOptions: ["--appendonly", "yes", "--appendfsync", "always"]
+            SinkRig.ordered(SinkRig.brief(keys)),
+            isHasty: true, redisOptions: RedisServerProcess.lasting
         ) { delivery in
             // The list of what came has its own order: an answer must not overtake what was written down.
             var random = SeededRandom(seed: seed.seed ^ UInt64(delivery.number) &* 0x1000_0000_01B3 ^ UInt64(delivery.body.count))
@@ -140,7 +142,7 @@ import Testing
             default: break
             }
         }
-        try rig.waitUntilSettled(atMost: .seconds(60))
+        try rig.waitUntilSettled()
         rig.expectOrder(seed.note)
         try rig.expectPromise(ids, gateways[0], seed.note)
         print("\(ids.count) messages, \(rig.receiver.deliveries.count) deliveries, \(try rig.deadLetters(gateways[0]).count) dead letters")

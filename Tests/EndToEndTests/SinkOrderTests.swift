@@ -5,7 +5,7 @@ import Glibc
 import Support
 import Testing
 
-@Suite struct SinkOrderTests {
+@Suite(.blocking) struct SinkOrderTests {
     @Test func `messages of a key go one after the other, through retries, and others go past`() throws {
         let rig = try SinkRig(SinkRig.ordered()) {
             $0.json["fields"]["do"] == "once" && $0.number == 1 ? .status(500) : $0.json["fields"]["do"] == "never" ? .status(500) : .slow(.milliseconds(2))
@@ -74,22 +74,28 @@ import Testing
         ids += [try rig.add("once", key: "0")]
         ids += try rig.add(count: 30, keys: 3)
         leader.send(SIGTERM)
-        #expect(leader.waitForEnd(atMost: .seconds(20)) == 0, "\(leader.log)")
+        #expect(leader.waitForEnd() == 0, "\(leader.log)")
         let begin = ContinuousClock.now
         ids += try rig.add(count: 10, keys: 3)
         try rig.waitUntilSettled()
-        #expect(ContinuousClock.now - begin < .seconds(15))  // And not after the lease.
+        #expect(ContinuousClock.now - begin < .seconds(35))  // And not after the lease.
         rig.expectOrder()
         try rig.expectPromise(ids, others[0])
         #expect(rig.receiver.deliveries.allSatisfy { $0.attempt == $0.number })
     }
 
     @Test func `a replica that is killed leaves the order to the next, and spends no attempts on what waits`() throws {
-        let rig = try SinkRig(SinkRig.ordered(["retry": "{base_ms: 100, max_ms: 200, max_deliveries: 2}"])) { $0.json["fields"]["do"] == "hold" && $0.number == 1 ? .stuckBody : .status(200) }
+        let times = ["timeout_ms": "3000", "connect_timeout_ms": "400", "lease_ms": "6500"]
+        let retry = ["retry": "{base_ms: 100, max_ms: 200, max_deliveries: 2}"]
+        let rig = try SinkRig(SinkRig.ordered(times.merging(retry) { _, own in own })) {
+            $0.json["fields"]["do"] == "hold" && $0.number == 1 ? .stuckBody : .status(200)
+        }
         var gateways = [try rig.newGateway(), try rig.newGateway()]
         var ids: [String] = []
         for _ in 0..<3 {
             let (leader, others) = try rig.leader(of: gateways)
+            ids += try rig.add(count: 4, keys: 2)  // A window begins at one.
+            try rig.waitUntilSettled()
             let first = try rig.add("hold", key: "0")
             ids += [first] + (try rig.add(count: 12, keys: 2))
             try rig.wait("one is in flight, and others wait behind it") {
@@ -108,12 +114,15 @@ import Testing
     }
 
     @Test func `who was stopped beyond the lease and goes on sends nothing of what it held`() throws {
-        let rig = try SinkRig(SinkRig.ordered(["retry": "{base_ms: 700, jitter: 0, max_deliveries: 9}"])) {
+        // Nobody but who is stopped goes without a confirmation for longer than five seconds, and so loses the lease.
+        let times = ["timeout_ms": "3000", "connect_timeout_ms": "500", "lease_ms": "8000"]
+        let retry = ["retry": "{base_ms: 8000, jitter: 0, max_deliveries: 9}"]  // Over when the lease is.
+        let rig = try SinkRig(SinkRig.ordered(times.merging(retry) { _, own in own })) {
             $0.json["fields"]["do"] == "500" && $0.number == 1 ? .status(500) : .status(200)
         }
         let gateways = [try rig.newGateway(), try rig.newGateway()]
         let (first, others) = try rig.leader(of: gateways)
-        for round in 0..<3 {
+        for round in 0..<2 {
             let (leader, next) = try rig.leader(of: gateways)
             let waiting = try (0..<3).map { try rig.add("500", key: "\($0)") }
             var ids = waiting + (try rig.add(count: 12, keys: 3))
@@ -129,7 +138,7 @@ import Testing
             rig.expectOrder("round \(round)")
             try rig.expectPromise(ids, next[0])
         }
-        #expect(try rig.metric("sluice_sink_leases_lost_total", first) + rig.metric("sluice_sink_leases_lost_total", others[0]) == 3)
+        #expect(try rig.metric("sluice_sink_leases_lost_total", first) + rig.metric("sluice_sink_leases_lost_total", others[0]) == 2)
     }
 
     @Test func `a key that waits has room for max_held behind it, and then all wait`() throws {

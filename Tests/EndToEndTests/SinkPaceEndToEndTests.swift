@@ -3,7 +3,7 @@
 import Support
 import Testing
 
-@Suite struct SinkPaceEndToEndTests {
+@Suite(.blocking) struct SinkPaceEndToEndTests {
     @Test func `an endpoint that is away is tried one message at a time, and gets everything when it is back`() throws {
         let rig = try SinkRig([
             "breaker_failures": "5", "concurrency": "8", "retry": "{base_ms: 50, factor: 2, max_ms: 400, max_deliveries: 8}",

@@ -1,6 +1,7 @@
 // What a sink's tests share: a Redis, a receiver, and gateways whose configuration has one sink between them.
 // Each test has its own, since nearly all of them hurt one of the three.
 
+import Glibc
 import Support
 import Testing
 
@@ -11,28 +12,35 @@ final class SinkRig {
     /// Of Standard Webhooks' own example, and one more.
     static let secrets = ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwd"]
 
+    /// Keys for tests that look at what is before a deadline or a lease, and wait it out: no stall of some seconds passes them.
+    static func steady(_ more: [String: String] = [:]) -> [String: String] {
+        ["timeout_ms": "4000", "connect_timeout_ms": "1000", "lease_ms": "5500"].merging(more) { _, own in own }
+    }
+
     let redis: RedisServerProcess
     let receiver: Receiver
     private let configuration: String
     private var gateways: [GatewayProcess] = []
 
     /// - Parameters:
-    ///   - keys: of the sink, in YAML, besides or instead of the short times that tests like.
+    ///   - keys: of the sink, in YAML, besides or instead of the usual ones.
+    ///   - isHasty: for tests of deadlines (Redis' too), and of leases that nobody gives back. Without it times are such that
+    ///     no busy machine exceeds them.
     ///   - script: what the receiver does.
     init(
-        _ keys: [String: String] = [:], redisOptions: [String] = [],
+        _ keys: [String: String] = [:], isHasty: Bool = false, redisOptions: [String] = [],
         _ script: @escaping @Sendable (Receiver.Delivery) -> Receiver.Answer = { _ in .status(200) }
     ) throws {
         redis = try RedisServerProcess(options: redisOptions)
         receiver = try Receiver { $0.json["fields"]["do"] == "warm" ? .status(200) : script($0) }
         var all = [
-            "streams": "[\(SinkRig.stream)]", "url": receiver.url, "start": "earliest", "timeout_ms": "500",
-            "connect_timeout_ms": "300", "lease_ms": "1000", "allow_networks": "[127.0.0.0/8]",
+            "streams": "[\(SinkRig.stream)]", "url": receiver.url, "start": "earliest", "timeout_ms": isHasty ? "500" : "10000",
+            "connect_timeout_ms": isHasty ? "300" : "5000", "lease_ms": isHasty ? "1000" : "20000", "allow_networks": "[127.0.0.0/8]",
             "retry": "{base_ms: 100, factor: 1.5, max_ms: 400, max_deliveries: 3}",
             "secrets": "[\(SinkRig.secrets.joined(separator: ", "))]",
         ]
         all.merge(keys) { _, own in own }
-        configuration = "redis_timeout_ms: 1000\nsinks:\n  payments:\n"
+        configuration = "redis_timeout_ms: \(isHasty ? 1000 : 5000)\nsinks:\n  payments:\n"
             + all.sorted { $0.key < $1.key }.map { "    \($0.key): \($0.value)\n" }.joined()
     }
 
@@ -45,8 +53,17 @@ final class SinkRig {
         return gateway
     }
 
+    /// One that is there and stands still, until it is told to go on: it begins at once then.
+    func newBystander() throws -> GatewayProcess {
+        let gateway = try newGateway()
+        let client = TestClient(port: gateway.port)
+        try wait("it reaches Redis") { try client.get("/readyz").status == 200 }
+        gateway.send(SIGSTOP)
+        return gateway
+    }
+
     /// As `waitUntil`; when it does not come to pass, the error holds what the gateways said last.
-    func wait(_ what: String, atMost limit: Duration = .seconds(15), _ condition: () throws -> Bool) throws {
+    func wait(_ what: String, atMost limit: Duration = .seconds(60), _ condition: () throws -> Bool) throws {
         do {
             try waitUntil(what, atMost: limit, condition)
         } catch let error as Impatience {
@@ -107,7 +124,7 @@ final class SinkRig {
         return try !redis.run("ZSCORE", String(key), id).hasPrefix("$-1")
     }
 
-    func waitUntilSettled(atMost limit: Duration = .seconds(15)) throws {
+    func waitUntilSettled(atMost limit: Duration = .seconds(60)) throws {
         try wait("every message is acknowledged", atMost: limit) { try isRead() && pending() == 0 }
     }
 

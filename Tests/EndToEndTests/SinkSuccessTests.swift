@@ -3,7 +3,7 @@
 import Support
 import Testing
 
-@Suite struct SinkSuccessTests {
+@Suite(.blocking) struct SinkSuccessTests {
     private func length(_ rig: SinkRig) throws -> Int {
         Int(try rig.redis.run("XLEN", SinkRig.stream).trimmed.dropFirst()) ?? -1
     }

@@ -6,7 +6,7 @@ import Net
 import Support
 import Testing
 
-@Suite struct SinkTLSTests {
+@Suite(.blocking) struct SinkTLSTests {
     /// A receiver at 127.0.0.1 with a certificate of the test's own authority, which asks for one of its kind.
     private final class Receiver {
         let folder: TemporaryDirectory
@@ -46,7 +46,7 @@ import Testing
 
         private static func openssl(_ path: String, _ arguments: [String]) throws {
             let process = try ProcessDescriptor.spawn("/usr/bin/env", ["openssl"] + arguments, output: "\(path)/openssl.log")
-            try #require(process.waitForEnd(atMost: .seconds(20)))
+            try #require(process.waitForEnd(atMost: .seconds(60)))
             try #require(process.reap() == 0)
         }
     }
@@ -61,7 +61,7 @@ import Testing
                  "retry": "{base_ms: 10, max_ms: 10, max_deliveries: 2}"].merging(keys) { $1 })
             let gateway = try rig.newGateway()
             let id = try rig.add()
-            try rig.waitUntilSettled(atMost: .seconds(30))
+            try rig.waitUntilSettled()
             return (Array(receiver.clients.dropFirst(before)), try rig.deadLetters(gateway)[id] ?? .null)
         }
         let trust = "{ca_file: \(path)/authority.pem}"

@@ -211,12 +211,12 @@ import Testing
         try rig.waitUntilParked(2)
         try waitUntil("the other is parked") { try remote.get("/v1/info").json["waiters"]["parked"] == 1 }
         #expect(try rig.client.call("DELETE", "/v1/streams/\(stream)").json == ["deleted": true])
-        for reader in [near, far] { #expect(try reader.wait(atMost: .seconds(5)).expect(404).code == "STREAM_NOT_FOUND") }
+        for reader in [near, far] { #expect(try reader.wait().expect(404).code == "STREAM_NOT_FOUND") }
         let again = try rig.client.call("DELETE", "/v1/streams/\(stream)").expect(404)
         #expect(again.code == "STREAM_NOT_FOUND")
         // A tail is not a group's: it waits for the stream to come back.
         let id = try rig.add(1, to: stream)
-        #expect(try tail.wait(atMost: .seconds(5)).ids == [id])
+        #expect(try tail.wait().ids == [id])
     }
 
     @Test func `a key of another type is left alone`() throws {

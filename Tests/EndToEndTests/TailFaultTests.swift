@@ -4,9 +4,10 @@ import Foundation
 import Glibc
 import Net
 import Support
+import Synchronization
 import Testing
 
-@Suite(.serialized) struct TailFaultTests {
+@Suite(.blocking, .serialized) struct TailFaultTests {
     /// Commands so far that a tail or its feed may have sent.
     private func reads(_ rig: Rig) throws -> Int {
         let stats = try rig.redis.info("commandstats")
@@ -34,27 +35,76 @@ import Testing
         for other in others { #expect(try other.messages(1) == [id]) }
     }
 
+    /// What Redis is asked once more after a break goes on behind the last message: whether some were trimmed is another
+    /// question.
+    @Test func `a gap that came while Redis was away is told, though a read was under way`() throws {
+        let isCut = Atomic(false), isReading = Atomic(false), isAway = Atomic(false)
+        func entry(_ id: String) -> String { "*1\r\n*2\r\n$3\r\n\(id)\r\n*2\r\n$1\r\nn\r\n$1\r\n1\r\n" }
+        let (last, next) = (entry("5-0"), entry("9-0"))
+        let redis = try ScriptedServer { words in
+            guard words.contains("S") else { return .usual }
+            guard words[0] == "XRANGE" else { return .reply(":1\r\n") }
+            if isAway.load(ordering: .relaxed) { return .reply(words[2] == "(9-0" ? "*0\r\n" : next) }
+            guard isCut.load(ordering: .relaxed) else { return .reply(words[2] == "5-0" ? last : "*0\r\n") }
+            isReading.store(true, ordering: .relaxed)
+            return .silence
+        }
+        let gateway = try GatewayProcess(["--redis", redis.url, "--loops", "1", "--redis-timeout-ms", "60000"])
+        try waitUntil("the gateway reaches Redis") { try TestClient(port: gateway.port).get("/readyz").status == 200 }
+        let tail = try EventReader(port: gateway.port, "/v1/streams/S/messages", last: "5-0")
+        try tail.waitForBeginning()
+        isCut.store(true, ordering: .relaxed)
+        redis.say("*3\r\n$7\r\nmessage\r\n$20\r\n__redis__:invalidate\r\n*1\r\n$1\r\nS\r\n", on: 1)
+        try waitUntil("it reads") { isReading.load(ordering: .relaxed) }
+        isAway.store(true, ordering: .relaxed)
+        redis.hangUp()
+        #expect(try tail.wait(for: "gap").data == ["after": "5-0", "first": "9-0"])
+        #expect(try tail.messages(1) == ["9-0"])
+    }
+
     @Test func `a thousand tails of a stream share one read, and each gets every message in order`() throws {
         let rig = try Rig()
         let stream = rig.newStream("many")
         let tails = try (0..<1000).map { _ in try EventReader(port: rig.port, rig.tailPath(stream)) }
         for tail in tails { try tail.waitForBeginning() }
         #expect(try rig.parked() == 1000 && rig.metric("sluice_tails") == 1000)
-        let (before, start) = (try reads(rig), ContinuousClock.now)
+        let start = ContinuousClock.now
+        let before = try reads(rig)
         var ids: [String] = []
         for number in 1...20 {
             ids.append(try rig.add(number, to: stream))
             try waitUntil("all have it") { try rig.metric("sluice_tail_events_total") == 1000 * number }
         }
         // One a wake-up, and those of the slow tick.
-        let seconds = Int((ContinuousClock.now - start) / .seconds(1)) + 1
         let made = try reads(rig) - before
+        let seconds = Int((ContinuousClock.now - start) / .seconds(1)) + 1
         #expect(made <= 20 + 20 + 2 * seconds, "\(made) reads for 20 messages in \(seconds) s")
         for tail in tails { #expect(try tail.messages(20) == ids) }
         for tail in tails { tail.socket.reset() }
         try waitUntil("they are gone") { try rig.metric("sluice_tails") == 0 && rig.parked() == 0 }
         try rig.add(21, to: stream)
         #expect(try rig.tail(stream, "after=\(ids[18])").messages(2).first == ids[19])
+    }
+
+    @Test func `what comes in the middle of a round reaches each tail once, whoever comes and goes`() throws {
+        var random = SeededRandom()
+        let rig = try Rig()
+        let stream = rig.newStream("rounds")
+        func newTail() throws -> EventReader { try EventReader(port: rig.port, rig.tailPath(stream, "after=earliest")) }
+        var tails = try (0..<400).map { _ in try newTail() }
+        for tail in tails { try tail.waitForBeginning() }
+        for number in 1...60 {
+            // A large one goes out by itself.
+            try rig.redis.run("XADD", stream, "*", "n", String(repeating: "x", count: number == 40 ? 70_000 : 10))
+            let index = Int.random(in: 0..<tails.count, using: &random)
+            tails[index].socket.reset()
+            tails[index] = try newTail()
+            if number == 30 {  // Those who are left move up.
+                for _ in 0..<250 { tails.remove(at: Int.random(in: 0..<tails.count, using: &random)).socket.reset() }
+            }
+        }
+        let ids = try rig.redis.ask(["XRANGE", stream, "-", "+"]).elements.compactMap { $0.elements.first?.text }
+        for tail in tails { #expect(try tail.messages(ids.count) == ids, "\(random.note)") }
     }
 
     @Test func `whoever is cut off at random and comes back misses nothing and gets nothing twice`() throws {
@@ -173,7 +223,7 @@ import Testing
             #expect(events.map(\.id) == [id] && lastID == id && retry != nil)
             #expect(tail.socket.text.hasSuffix("0\r\n\r\n"))
         }
-        #expect(rig.gateway.waitForEnd(atMost: .seconds(20)) == 0)
+        #expect(rig.gateway.waitForEnd() == 0)
     }
 
     @Test func `a Redis that is away ends no tail, and what was trimmed meanwhile is told`() throws {

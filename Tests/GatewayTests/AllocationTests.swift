@@ -5,7 +5,6 @@
 // a closure or an array that came into a path where it has no business.
 
 import CAllocations
-import Logging
 import Net
 import Testing
 
@@ -47,30 +46,12 @@ struct AllocationTests {
 
 /// A connection whose calls are answered with a Redis that says always the same.
 private final class AllocationBench {
-    private let loop: EventLoop
-    private let server: HTTPServer
     private let store: ParrotStore
-    private let responder: Responder
-    private let client: Socket
-    private var tasks = 0
+    private let bench: SocketBench
 
     init(answer: String) throws {
-        loop = try EventLoop()
-        loop.adoptCurrentThread()
-        let config = Config()
-        let longPoll = LongPoll(
-            loop: loop, index: 0, loopCount: 1, count: WaiterCount(limit: 1), settings: WaitHome.Settings(config))
         store = ParrotStore(answer)
-        let api = API(
-            loop: loop, store: store, config: config, longPoll: longPoll, metrics: Metrics(routeCount: Route.all.count))
-        responder = Responder(api: api, gatekeeper: Gatekeeper(config, tokens: []), log: Logger(label: "test"))
-        server = HTTPServer(loop: loop)
-        server.responder = responder
-        let ends = try Socket.pair()
-        client = Socket(owning: ends.0)
-        server.startTask = { [unowned self] in tasks += 1 }
-        server.accept(ends.1)
-        loop.runUntilIdle()
+        bench = try SocketBench(store, runsTasks: false)
     }
 
     func allocations(_ rounds: Int, _ request: [UInt8]) -> Int {
@@ -80,14 +61,13 @@ private final class AllocationBench {
     }
 
     private func exchange(_ request: [UInt8]) -> Bool {
-        // What can't be sent is not answered either.
-        _ = try? request.withUnsafeBytes { try client.write($0) }
-        loop.runUntilIdle()
+        guard bench.send(request) else { return false }
+        bench.loop.runUntilIdle()
         store.answer()
-        loop.runUntilIdle()
+        bench.loop.runUntilIdle()
         return withUnsafeTemporaryAllocation(byteCount: 16 * 1024, alignment: 1) { room in
-            guard case .bytes(let count)? = try? client.read(into: room), count > 12 else { return false }  // Nothing came.
-            return room[9] == UInt8(ascii: "2") && tasks == 0
+            guard case .bytes(let count)? = try? bench.client.read(into: room), count > 12 else { return false }  // Nothing came.
+            return room[9] == UInt8(ascii: "2") && bench.tasks == 0
         }
     }
 }

@@ -103,7 +103,7 @@ struct ConfigSinkAccessTests {
         func problem(_ yaml: String) throws -> (String, String)? {
             let definition = try sink(least + yaml)
             do throws(SinkError) {
-                _ = try SinkMeans(definition)
+                _ = try SinkResources(definition)
                 return nil
             } catch {
                 return (error.problem, error.key)
@@ -121,7 +121,7 @@ struct ConfigSinkAccessTests {
     @Test func `a credential that stays is a header of the endpoint's; one that may change is not`() throws {
         func endpoint(_ yaml: String) throws -> WebhookEndpoint {
             let definition = try sink(least + yaml)
-            return SinkWire(definition, stream: "orders", means: try SinkMeans(definition)).endpoint
+            return SinkWire(definition, stream: "orders", resources: try SinkResources(definition)).endpoint
         }
         // RFC 7617 §2's own example.
         let basic = try endpoint("auth: {basic: {username: Aladdin, password: open sesame}}\nhttp_version: 2")

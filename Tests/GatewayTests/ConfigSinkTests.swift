@@ -88,7 +88,8 @@ struct ConfigSinkTests {
         ("dead_letter: sluice:x", "the gateway's own"), ("dead_letter_on: [200]", "a status from 300 to 599"),
         ("dead_letter_on: [410]", "410 disables"), ("allow_networks: [10.0.0.0]", "expected networks as"),
         ("allow_networks: [10.0.0.0/33]", "expected networks as"), ("secrets: [hush]", "expected whsec_"),
-        ("secrets: [whsec_aHVzaA==]", "24 to 64 bytes"), ("start: sometime", "expected earliest, latest or an id"),
+        ("secrets: [whsec_aHVzaA==]", "has 4"), ("secrets: [whsec_\(String(repeating: "A", count: 33))B==]", "must be standard base64"),
+        ("start: sometime", "expected earliest, latest or an id"),
         ("start: 1-", "expected earliest"), ("retry: {base_ms: 10, max_ms: 5}", "retry.max_ms: must be at least base_ms"),
         ("retry: {jitter: 2}", "a number from 0.0 to 1.0"), ("concurrency: 0", "a whole number from 1 to 1000"),
     ])
@@ -136,9 +137,18 @@ struct ConfigSinkTests {
         #expect(refusal("streams: [a]\nurl: \"\(url)\"").contains("url:"))
     }
 
-    @Test(arguments: ["orders:*", "a?", "[ab]", "sluice:x"])
-    func `a stream is a name of the user's own`(name: String) {
+    @Test(arguments: ["sluice:x", "sluice:*", "a[b", "[]"])
+    func `a stream is a name of the user's own, or a glob`(name: String) {
         #expect(refusal("url: http://h/\nstreams: [\"\(name)\"]").contains("streams[0]"))
+    }
+
+    @Test func `globs are streams, and so are the dead-letter streams of what they match`() throws {
+        let sink = try sink("url: http://h/\nstreams: [orders, \"o:*\", 'a\\?b']\ndead_letter: \"x[{stream}\"")
+        #expect(sink.names == ["orders"] && sink.globs.map(\.text) == ["o:*", #"a\?b"#])
+        #expect(sink.mayRead("orders") && sink.mayRead("o:1") && !sink.mayRead("o"))
+        #expect(sink.deadLetterStreams.map(\.text) == ["x\\[orders", "x\\[o:*", #"x\[a\?b"#])
+        #expect(sink.deadLetterStream(of: "o:1") == "x[o:1")
+        #expect(refusal("url: http://h/\nstreams: [\"a*\"]\ndead_letter: \"{stream}\"").contains("dead_letter"))
     }
 
     @Test func `a caller over HTTP has no way to our environment and files`() throws {

@@ -84,7 +84,8 @@ struct ConfigTests {
         ("fsync: sometimes", "fsync: expected one of everysec, always, found \"sometimes\""),
         ("host: {}", "host: expected text, found a map"), ("[]", "expected a map"), ("port: 1\nport: 2", "given twice: port"),
         ("port: [", "not YAML"), ("a:\n\tb: 1", "not YAML"), ("limits: 5", "limits: expected a map"),
-        ("redis: localhost:6379", "redis: expected a URL as redis://"),
+        ("redis: localhost:6379", "redis: expected a URL as redis://"), ("redis: 'redis://:hush@h:99999'", "A port is a number"),
+        ("redis: rediss://h", "not supported"),
         ("allowed_origins: [https://a.example/]", "expected origins as"), ("allowed_origins: '*'", "expected origins as"),
         ("limits: {max_connections: 999999999}", "limits.max_connections: the process may only have"),
     ])
@@ -163,6 +164,8 @@ struct ConfigTests {
 
     @Test func `no password shows in a refusal or in the effective configuration`() throws {
         #expect(!(try refusal("redis: 'rdis://u:hush@h'").contains("hush")))
+        #expect(!(try refusal("redis: 'redis://u:hush@h:x'").contains("hush")))
+        #expect(try load("redis: redis+unix:///run/redis.sock?db=2").redis == "redis+unix:///run/redis.sock?db=2")
         let yaml = try load("redis: 'redis://u:hush@h:6379/0'").yaml
         #expect(yaml.contains("redis://u:••••@h:6379/0") && !yaml.contains("hush"))
     }

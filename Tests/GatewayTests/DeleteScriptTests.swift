@@ -7,7 +7,7 @@ import Testing
 @testable import Gateway
 @testable import Redis
 
-struct DeleteScriptTests {
+@Suite(.blocking) struct DeleteScriptTests {
     private static let stream = StreamName("orders")
     private static let policies: [(StreamReferencePolicy, String)] = [(.keep, "keep"), (.delete, "delete"), (.acknowledged, "acked")]
 

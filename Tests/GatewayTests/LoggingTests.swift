@@ -70,7 +70,7 @@ struct LoggingTests {
         var ends: [Int32] = [0, 0]
         try #require(pipe(&ends) == 0)
         defer { for end in ends { close(end) } }
-        let sink = LogSink(.json, descriptor: ends[1])
+        let sink = StderrLog(.json, descriptor: ends[1])
         let message = String(repeating: "x", count: 3000)
         for _ in 0..<100 { sink.write(.info, message, [:]) }  // A pipe holds 64 KiB.
         #expect(sink.dropped > 50)
@@ -88,15 +88,15 @@ struct LoggingTests {
         var ends: [Int32] = [0, 0]
         try #require(pipe(&ends) == 0)
         defer { for end in ends { close(end) } }
-        LogSink(.json, descriptor: ends[1]).write(.info, String(repeating: "\u{1}é", count: 100_000), ["k": "v"])
+        StderrLog(.json, descriptor: ends[1]).write(.info, String(repeating: "\u{1}é", count: 100_000), ["k": "v"])
         var bytes = [UInt8](repeating: 0, count: 1 << 17)
         let count = read(ends[0], &bytes, bytes.count)
-        #expect(count > 100 && count <= LogSink.lineLimit)
+        #expect(count > 100 && count <= StderrLog.lineLimit)
         #expect(problem(Array(bytes[..<max(count, 0)])) == nil)
     }
 
     @Test func `a logger's level and metadata are its own`() {
-        let sink = LogSink(.json, descriptor: -1)
+        let sink = StderrLog(.json, descriptor: -1)
         var one = StderrLogHandler(sink, level: .info)
         one[metadataKey: "k"] = "1"
         var two = one

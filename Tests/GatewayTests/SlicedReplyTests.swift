@@ -1,6 +1,5 @@
 // What a reply of ten thousand messages holds in memory, from Redis' bytes to the client's socket.
 
-import Logging
 import Net
 import Testing
 
@@ -29,48 +28,27 @@ struct SlicedReplyTests {
     }
 }
 
-/// A gateway over one end of a socketpair, with a Redis that has endless messages of 2.6 KB.
+/// A gateway with a Redis that has endless messages of 2.6 KB.
 private final class SliceBench {
     let store: SliceStore
     private(set) var mostUntaken = 0
     private(set) var endsWell = false
-    private let loop: EventLoop
-    private let server: HTTPServer
-    private let responder: Responder
-    private let client: Socket
+    private let bench: SocketBench
     private var received = 0
 
     init(isRange: Bool) throws {
-        loop = try EventLoop()
-        loop.adoptCurrentThread()
-        let config = Config()
-        let longPoll = LongPoll(
-            loop: loop, index: 0, loopCount: 1, count: WaiterCount(limit: 1), settings: WaitHome.Settings(config))
         store = SliceStore(isRange: isRange)
-        let api = API(
-            loop: loop, store: store, config: config, longPoll: longPoll, metrics: Metrics(routeCount: Route.all.count))
-        responder = Responder(api: api, gatekeeper: Gatekeeper(config, tokens: []), log: Logger(label: "test"))
-        server = HTTPServer(loop: loop)
-        server.responder = responder
-        let ends = try Socket.pair()
-        client = Socket(owning: ends.0)
-        // All of it lives on the test's thread.
-        nonisolated(unsafe) let server = server
-        let loop = loop
-        server.startTask = { loop.spawn { await server.carryOn() } }
-        server.accept(ends.1)
-        loop.runUntilIdle()
+        bench = try SocketBench(store, runsTasks: true)
     }
 
     func send(_ request: String) {
-        // What can't be sent is not answered either.
-        _ = try? Array(request.utf8).withUnsafeBytes { try client.write($0) }
+        #expect(bench.send(Array(request.utf8)))
         turn()
     }
 
     /// Until nothing moves any more.
     private func turn() {
-        repeat { loop.runUntilIdle() } while store.answerPending()
+        repeat { bench.loop.runUntilIdle() } while store.answerPending()
         mostUntaken = max(mostUntaken, store.bytes - received)
     }
 
@@ -79,7 +57,7 @@ private final class SliceBench {
         let room = UnsafeMutableRawBufferPointer.allocate(byteCount: 32 << 10, alignment: 1)
         defer { room.deallocate() }
         // A reset ends what can be received, as the end does.
-        while case .bytes(let count)? = try? client.read(into: room) {
+        while case .bytes(let count)? = try? bench.client.read(into: room) {
             received += count
             endsWell = room[..<count].suffix(7).elementsEqual("}\n\r\n0\r\n\r\n".utf8.suffix(7))
             turn()

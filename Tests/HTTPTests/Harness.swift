@@ -6,14 +6,14 @@ import Net
 
 /// Answers with whatever the test's closure says; errors become their status and sentence.
 final class ScriptedResponder: HTTPResponder {
-    var handler: (Request) async -> Response
+    var handler: (Request) async -> Answer
     /// Asked first; nil: the handler is, in a task.
     var atOnce: (Request) -> Answer? = { _ in nil }
 
-    init(_ handler: @escaping (Request) async -> Response) { self.handler = handler }
+    init(_ handler: @escaping (Request) async -> Answer) { self.handler = handler }
 
     func respond(to request: Request) -> Answer {
-        atOnce(request) ?? .task { [handler] in .response(await handler(request)) }
+        atOnce(request) ?? .task { [handler] in await handler(request) }
     }
 
     func respond(to error: HTTPError, request: Request?) -> Response {
@@ -49,7 +49,11 @@ final class Harness {
         var isEmpty: Bool { count == 0 }
     }
 
-    init(limits: HTTPLimits = HTTPLimits(), _ handler: @escaping (Request) async -> Response) throws {
+    convenience init(limits: HTTPLimits = HTTPLimits(), _ handler: @escaping (Request) async -> Response) throws {
+        try self.init(limits: limits, answering: { .response(await handler($0)) })
+    }
+
+    init(limits: HTTPLimits = HTTPLimits(), answering handler: @escaping (Request) async -> Answer) throws {
         loop = try EventLoop(clock: clock)
         server = HTTPServer(loop: loop, limits: limits)
         responder = ScriptedResponder(handler)
@@ -60,7 +64,7 @@ final class Harness {
         server.startTask = {
             tasks.count += 1
             loop.spawn {
-                await server.carryOn()
+                await server.runErrands()
                 tasks.count -= 1
             }
         }

@@ -2,6 +2,7 @@
 // touches an unmapped page and kills the test (the way picohttpparser's tests do it).
 
 import Glibc
+import Net
 import Testing
 
 @testable import HTTP

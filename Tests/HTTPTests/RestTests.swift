@@ -55,7 +55,7 @@ struct RestTests {
 
     @Test func `a later reply is sent when it comes, and the connection goes on`() throws {
         let promise = Promise()
-        let harness = try Harness { _ in Response(body: .later(promise)) }
+        let harness = try Harness(answering: { _ in .later(promise) })
         harness.send(ask)
         #expect(harness.receive().isEmpty)
         harness.advance(by: .seconds(200))
@@ -70,10 +70,10 @@ struct RestTests {
     @Test func `what a client sends behind a parked request is answered after it`() throws {
         let promise = Promise()
         var count = 0
-        let harness = try Harness { _ in
+        let harness = try Harness(answering: { _ in
             count += 1
-            return count == 1 ? Response(body: .later(promise)) : Response(status: 202)
-        }
+            return count == 1 ? .later(promise) : .response(Response(status: 202))
+        })
         harness.send(ask + ask)
         harness.send(ask)
         #expect(harness.receive().isEmpty)
@@ -85,7 +85,7 @@ struct RestTests {
 
     @Test func `a client that leaves while it is parked is told of, and its connection ends with the answer`() throws {
         let promise = Promise()
-        let harness = try Harness { _ in Response(body: .later(promise)) }
+        let harness = try Harness(answering: { _ in .later(promise) })
         harness.send(ask)
         #expect(!promise.isClientGone)
         harness.hangUp()
@@ -101,7 +101,7 @@ struct RestTests {
 
     @Test func `a later reply to a client that has gone is told lost`() throws {
         let promise = Promise()
-        let harness = try Harness { _ in Response(body: .later(promise)) }
+        let harness = try Harness(answering: { _ in .later(promise) })
         harness.send(ask)
         harness.hangUp()
         var isLost = false
@@ -115,7 +115,7 @@ struct RestTests {
     @Test(arguments: [true, false])
     func `a later reply is not written to a client that left after it was answered`(_ byHalfClosing: Bool) throws {
         let promise = Promise()
-        let harness = try Harness { _ in Response(body: .later(promise)) }
+        let harness = try Harness(answering: { _ in .later(promise) })
         harness.send(ask)
         var isLost = false
         var response = Response(body: .bytes(buffer("hello")))

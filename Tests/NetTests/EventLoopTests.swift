@@ -29,7 +29,7 @@ struct EventLoopTests {
     @Test func `a task that suspends a thousand times stays on its loop's thread`() throws {
         let loop = try EventLoop()
         let resident = Resident(loop: loop)
-        let thread = try LoopThread { loop.run() }
+        let thread = try NativeThread { loop.run() }
         loop.spawn {
             await resident.suspend(1000)
             loop.stop()
@@ -61,7 +61,7 @@ struct EventLoopTests {
     @Test func `what other threads hand over runs on the loop, in order`() throws {
         let loop = try EventLoop()
         let seen = Mutex<[Int]>([])
-        let giver = try LoopThread {
+        let giver = try NativeThread {
             for number in 0..<1000 {
                 loop.execute {
                     loop.checkIsolated()

@@ -11,7 +11,7 @@ struct ProcessDescriptorTests {
         let child = try ProcessDescriptor.spawn("/bin/sh", ["-c", "exit 3"], output: "/dev/null")
         var ends = 0
         try child.watch(on: loop) { ends += 1 }
-        #expect(loop.run { ends > 0 })
+        #expect(loop.run(atMost: .seconds(60)) { ends > 0 })
         loop.runUntilIdle()
         #expect(ends == 1)
         #expect(child.reap() == 3 << 8)  // wait(2): the exit status is in the second byte.
@@ -23,7 +23,7 @@ struct ProcessDescriptorTests {
         let child = try ProcessDescriptor.spawn("/bin/sh", ["-c", "kill -STOP $$"], output: "/dev/null")
         #expect(!child.waitForEnd(atMost: .milliseconds(20)))
         child.send(SIGKILL)
-        #expect(child.waitForEnd(atMost: .seconds(10)))
+        #expect(child.waitForEnd(atMost: .seconds(60)))
         #expect(child.reap() == SIGKILL)
         child.send(SIGKILL)  // It has gone: nobody else is hit.
     }

@@ -14,5 +14,5 @@ os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
 os.execv(sys.executable, [
     sys.executable, "-m", "schemathesis.cli", "--config-file", str(folder / "schemathesis.toml"), "run", document, "--url", url,
     "--seed", seed, "--max-examples", "10", "--phases", "examples,coverage,fuzzing",
-    "--suppress-health-check", "all", "--warnings", "off", "--no-shrink",
+    "--suppress-health-check", "all", "--warnings", "off", "--no-shrink", "--request-timeout", "60",
 ])

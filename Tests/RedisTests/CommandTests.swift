@@ -37,17 +37,6 @@ struct CommandTests {
         #expect(command.wire == "*2\r\n$1\r\nX\r\n$42\r\n(18446744073709551615-18446744073709551615\r\n")
     }
 
-    @Test(arguments: [0, 1, 9, 10, 99, 100, 1000, 5000], [0, 9, 10, 120, 99_999])
-    func `an argument in pieces has the length it came to`(length: Int, expecting: Int) {
-        let text = String(repeating: "x", count: length)
-        var command = RedisCommand("X", effect: .write, reserving: 64)
-        command.beginArgument(expecting: expecting)
-        for byte in text.utf8 { command.extend(byte) }
-        command.endArgument()
-        command.append(literal: "end")
-        #expect(command.wire == "*3\r\n$1\r\nX\r\n$\(length)\r\n\(text)\r\n$3\r\nend\r\n")
-    }
-
     @Test func `a copy does not change with its original`() {
         var one = RedisCommand("A", effect: .read)
         let two = one
@@ -55,22 +44,18 @@ struct CommandTests {
         #expect(one.words == "A b" && two.words == "A")
     }
 
-    @Test func `keys are recorded where they are, however the memory grows`() {
-        var command = RedisCommand("XREAD", effect: .read, reserving: 64)
-        let keys = (0..<50).map { Array("key-\($0)".utf8) }
-        for key in keys { command.appendKey(key) }
-        var seen: [[UInt8]] = []
-        command.forEachKey { seen.append(Array($0)) }
-        #expect(seen == keys && command.keyCount == 50)
+    @Test func `what stands behind the key is appended as it is, however the memory grows`() {
+        var add = RedisCommand("XADD", effect: .write, reserving: 64)
+        add.appendKey(Array("k".utf8))
+        for number in 0..<50 { add.append("argument-\(number)") }
+        var command = RedisCommand("EVALSHA", effect: .write, reserving: 64)
+        command.append(argumentsBehindKeyOf: add)
+        #expect(command.words == "EVALSHA " + (0..<50).map { "argument-\($0)" }.joined(separator: " ") && command.argumentCount == 51)
     }
 
     @Test func `builders say what Redis' manual says`() {
         let (k, g, c) = (Array("k".utf8), Array("g".utf8), Array("c".utf8))
         let id = StreamID(5, 1)
-        var claim = StreamClaimOptions()
-        claim.deliveredAt = .zero
-        claim.retryCount = 3
-        claim.justID = true
         let table: [(RedisCommand, String)] = [
             (.xadd(k, trim: .init(.maximumLength(10), approximate: true, limit: 5), onlyIfExists: true),
                 "XADD k NOMKSTREAM MAXLEN ~ 10 LIMIT 5 *"),
@@ -81,9 +66,6 @@ struct CommandTests {
             (.xreadgroup(group: g, consumer: c, [(k, .new)], count: 1, noAck: true),
                 "XREADGROUP GROUP g c COUNT 1 NOACK STREAMS k >"),
             (.xack(k, group: g, [id]), "XACK k g 5-1"),
-            (.xclaim(k, group: g, consumer: c, minimumIdle: .seconds(1), [id], options: claim),
-                "XCLAIM k g c 1000 5-1 TIME 0 RETRYCOUNT 3 JUSTID"),
-            (.xautoclaim(k, group: g, consumer: c, minimumIdle: .zero, count: 4), "XAUTOCLAIM k g c 0 - COUNT 4"),
             (.xpending(k, group: g), "XPENDING k g"),
             (.xpending(k, group: g, count: 3, consumer: c, minimumIdle: .milliseconds(9)), "XPENDING k g IDLE 9 - + 3 c"),
             (.xgroupCreate(k, group: g, at: .latest, makeStream: true, entriesRead: 1),

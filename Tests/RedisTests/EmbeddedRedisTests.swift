@@ -1,12 +1,13 @@
 // The embedded Redis against the real redis-server: locks, adoption, restarts, paths.
 
 import Foundation
+import Support
 import Testing
 
 @testable import Net
 @testable import Redis
 
-struct EmbeddedRedisTests {
+@Suite(.blocking) struct EmbeddedRedisTests {
     @Test func `it starts, answers, is for this user only, and is gone after stop`() throws {
         try withDirectory { path in
             let redis = try EmbeddedRedis.start(options(path))
@@ -59,7 +60,7 @@ struct EmbeddedRedisTests {
             #expect(send("SET killed 2", to: second) == "+OK\r\n")
             let process = try ProcessDescriptor(pid: second.pid)
             process.send(SIGKILL)
-            #expect(process.waitForEnd(atMost: .seconds(10)))
+            #expect(process.waitForEnd(atMost: .seconds(60)))
             #expect(second.stop())
             let third = try EmbeddedRedis.start(options(path))
             defer { third.stop() }
@@ -92,10 +93,10 @@ struct EmbeddedRedisTests {
             #expect(send("SET kept yes", to: redis) == "+OK\r\n")
             let pid = redis.pid
             kill(pid, SIGKILL)
-            #expect(loop.run { events.count >= 2 })
+            #expect(loop.run(atMost: .seconds(60)) { events.count >= 2 })
             #expect(events == [.ended(pid: pid, status: SIGKILL), .restarted(pid: redis.pid)])
             #expect(redis.pid != pid)
-            #expect(loop.run { send("GET kept", to: redis) == "$3\r\nyes\r\n" })
+            #expect(loop.run(atMost: .seconds(60)) { send("GET kept", to: redis) == "$3\r\nyes\r\n" })
         }
     }
 

@@ -5,7 +5,7 @@ import Testing
 
 @testable import Redis
 
-struct ScriptedTests {
+@Suite(.blocking) struct ScriptedTests {
     /// A rig whose server lives on the same loop, and how that one answers.
     static func rig(_ limits: RedisLimits = ClientTests.limits(), _ answer: @escaping ([String], Int) -> ScriptedRedis.Answer)
         throws -> (Rig, ScriptedRedis)
@@ -64,7 +64,7 @@ struct ScriptedTests {
 
     @Test func `a script that had to be loaded keeps who takes its late answer, and a caller's patience ends before the deadline`() throws {
         var limits = ClientTests.limits()
-        limits.timeout = .seconds(60)
+        limits.timeout = .seconds(600)
         let script = RedisScript("return 1")
         var (calls, connection) = (0, 0)
         let (rig, server) = try ScriptedTests.rig(limits) { words, index in
@@ -81,7 +81,7 @@ struct ScriptedTests {
         let late = Late()
         rig.begin { rig in
             do throws(RedisError) {
-                let patience = rig.loop.now + .milliseconds(10)
+                let patience = rig.loop.now + .seconds(1)  // More than the loading takes.
                 let reply = try await rig.client.evaluate(
                     script, script.call(keyCount: 0, effect: .consume), patience: patience, late: { late.text = $0.text })
                 Issue.record("\(reply)")
@@ -127,6 +127,47 @@ struct ScriptedTests {
         server.hangUp()
     }
 
+    /// A rig with a command in flight that is not answered, and whose subscription has just been cut off.
+    private func rigWithoutSubscription(_ limits: RedisLimits = ClientTests.limits()) throws -> (Rig, ScriptedRedis) {
+        let late = Late()
+        let (rig, server) = try ScriptedTests.rig(limits) { words, index in
+            guard words[0] == "ECHO", index == 0 else { return .usual }
+            late.text = words[1]
+            return .silence
+        }
+        try #require(rig.connect())
+        rig.begin { await $0.record(words("ECHO x", .consume)) }
+        #expect(rig.wait { _ in late.text != nil })
+        server.hangUp(1)
+        return (rig, server)
+    }
+
+    @Test func `what is in flight when the subscription breaks is answered`() throws {
+        let (rig, server) = try rigWithoutSubscription()
+        #expect(rig.wait { !$0.client.isConnected })
+        rig.begin { await $0.record(words("ECHO y", .consume)) }
+        #expect(rig.wait { $0.outcomes.count == 1 })
+        server.say("+x\r\n", on: 0)
+        #expect(rig.wait { $0.recorder.connects == 2 })
+        guard case .failure(.unavailable(.connectionLost)) = rig.on({ $0.outcomes[0] }) else {
+            Issue.record("\(rig.on { $0.outcomes })")
+            return
+        }
+        #expect(rig.on { $0.outcomes.dropFirst() } == [.success(.simple("x"))])
+        #expect(server.heard.count { $0.first == "ECHO" } == 1)
+        rig.close()
+    }
+
+    @Test func `after a break of the subscription nobody is waited for beyond his deadline`() throws {
+        var limits = ClientTests.limits()
+        limits.timeout = .milliseconds(500)
+        let (rig, server) = try rigWithoutSubscription(limits)
+        #expect(rig.wait { $0.recorder.connects == 2 })
+        #expect(rig.on { $0.outcomes } == [.failure(.outcomeUnknown(.consume, .timedOut))])
+        rig.close()
+        server.hangUp()
+    }
+
     @Test func `a name that does not resolve is told, and the loop goes on`() throws {
         let endpoint = try RedisEndpoint(url: "redis://no-such-host.invalid")
         let rig = Rig(endpoint, loop: try EventLoop(), limits: ClientTests.limits())
@@ -168,7 +209,7 @@ struct ScriptedTests {
     }
 }
 
-struct HandshakeTests {
+@Suite(.blocking) struct HandshakeTests {
     @Test func `tracking waits for both connections, in either order`() {
         var handshake = Handshake()
         #expect(handshake.event(.commandsReady) == .wait)

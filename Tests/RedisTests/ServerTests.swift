@@ -6,7 +6,7 @@ import Testing
 
 @testable import Redis
 
-@Suite struct ServerTests {
+@Suite(.blocking) struct ServerTests {
     private static let wanted = getenv("SLUICE_REDIS_NAME").map { String(cString: $0) }
 
     @Test(.enabled(if: wanted != nil, "any server will do"))

@@ -167,7 +167,7 @@ package struct Contract: Sendable {
     /// What HTTP itself says, and the document's preamble of every call.
     private static let commonHeaders: Set<String> = [
         "date", "content-type", "content-length", "transfer-encoding", "connection", "keep-alive", "cache-control",
-        "x-request-id", "server",
+        "x-request-id", "server", "vary", "access-control-allow-origin", "access-control-expose-headers",
     ]
 
     private func headerViolations(_ reply: Reply, _ answer: Answer) -> [String] {

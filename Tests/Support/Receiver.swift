@@ -44,6 +44,9 @@ package final class Receiver: Sendable {
         package let body: [UInt8]
         /// Counted by webhook-id, from 1: how often the receiver has seen it.
         package let number: Int
+        /// Whether its sender had given it up before this process was given the time to read it. It came before what it is
+        /// written down behind.
+        package let isAbandoned: Bool
 
         package var json: JSON {
             // What is no JSON fails the comparison.
@@ -170,13 +173,13 @@ package final class Receiver: Sendable {
 
     fileprivate func leave(_ connection: Int32) { state.withLock { _ = $0.connections.remove(connection) } }
 
-    fileprivate func answer(_ headers: [String: String], _ body: [UInt8]) -> (Delivery, Answer) {
+    fileprivate func answer(_ headers: [String: String], _ body: [UInt8], isAbandoned: Bool) -> (Delivery, Answer) {
         let id = headers["webhook-id"] ?? ""
         let delivery = state.withLock { state in
             state.seen[id, default: 0] += 1
             let delivery = Delivery(
                 id: id, attempt: headers["sluice-delivery-count"].flatMap { Int($0) } ?? 0, time: .now, headers: headers,
-                body: body, number: state.seen[id] ?? 0)
+                body: body, number: state.seen[id] ?? 0, isAbandoned: isAbandoned)
             state.deliveries.append(delivery)
             return delivery
         }
@@ -197,11 +200,16 @@ private struct ReceiverConnection {
     func run(_ receiver: () -> Receiver?) {
         var input: [UInt8] = []
         while let (headers, body) = request(&input), let receiver = receiver() {
-            let (delivery, answer) = receiver.answer(headers, body)
+            let (delivery, answer) = receiver.answer(headers, body, isAbandoned: isAbandoned)
             guard give(answer, delivery, receiver) else { break }
         }
         receiver()?.leave(descriptor)
         close(descriptor)
+    }
+
+    private var isAbandoned: Bool {
+        var state = pollfd(fd: descriptor, events: 0x2000, revents: 0)  // POLLRDHUP, which `Glibc` does not export.
+        return poll(&state, 1, 0) > 0
     }
 
     /// False: the connection ends.

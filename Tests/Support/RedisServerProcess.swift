@@ -3,14 +3,19 @@
 //
 // The program is `SLUICE_REDIS_SERVER`, else the `redis-server` of the path.
 
+import Foundation
+import Glibc
 import Net
 package import Redis
-import Glibc
 
 package final class RedisServerProcess {
     package enum Failure: Error {
         case directory, spawn(Int32), noAnswer
     }
+
+    /// Options of one that loses nothing when it is killed: each write is the kernel's before it is answered. (`everysec` puts
+    /// writes off while the disk is busy.)
+    package static let lasting = ["--appendonly", "yes", "--appendfsync", "no"]
 
     package let directory: String
     package let endpoint: RedisEndpoint
@@ -44,8 +49,7 @@ package final class RedisServerProcess {
 
     deinit {
         end()
-        for name in ["redis.sock", "log", "dump.rdb"] { unlink("\(directory)/\(name)") }
-        rmdir(directory)
+        try? FileManager.default.removeItem(atPath: directory)  // What is left is a temporary directory.
     }
 
     // MARK: What a test does to it
@@ -118,7 +122,7 @@ package final class RedisServerProcess {
     // MARK: Inside
 
     private func waitUntilReady() throws {
-        for _ in 0..<1000 {
+        for _ in 0..<6000 {
             // The first attempts may fail: that is what is waited for.
             if let answer = try? run("PING"), answer.hasPrefix("+PONG") || answer.hasPrefix("-NOAUTH") { return }
             poll(nil, 0, 10)
@@ -129,7 +133,7 @@ package final class RedisServerProcess {
     private func connectBlocking() throws -> Int32 {
         let descriptor = try Socket.connect(to: address).release()
         var state = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
-        poll(&state, 1, 5000)
+        poll(&state, 1, 60_000)
         _ = fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) & ~O_NONBLOCK)
         return descriptor
     }

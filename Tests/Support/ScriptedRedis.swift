@@ -52,6 +52,11 @@ package final class ScriptedRedis {
         conversations = []
     }
 
+    /// Closes the `index`-th connection.
+    package func hangUp(_ index: Int) {
+        conversations.first { $0.index == index }?.end()
+    }
+
     /// From now on takes nothing more off its connections: the kernel's buffers fill up.
     package func stopReading() {
         for conversation in conversations { conversation.isReading = false }

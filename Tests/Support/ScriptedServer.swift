@@ -7,7 +7,13 @@ package final class ScriptedServer {
     /// For `--redis`.
     package let url: String
     private let loop: EventLoop
-    private let thread: LoopThread
+    private let server: Confined
+    private let thread: NativeThread
+
+    /// The server's loop's thread alone uses what is in it.
+    private struct Confined: @unchecked Sendable {
+        let redis: ScriptedRedis
+    }
 
     /// - Parameter answer: asked for each command, on the server's thread.
     package init(_ answer: @escaping @Sendable ([String]) -> ScriptedRedis.Answer) throws {
@@ -17,9 +23,20 @@ package final class ScriptedServer {
         guard case .tcp(host: let host, port: let port) = server.endpoint.place else { preconditionFailure("It listens on a port.") }
         url = "redis://\(host):\(port)"
         self.loop = loop
-        // From here on that thread alone uses it.
-        nonisolated(unsafe) let kept = server
-        thread = try LoopThread { withExtendedLifetime(kept) { loop.run() } }
+        let confined = Confined(redis: server)
+        self.server = confined
+        thread = try NativeThread { withExtendedLifetime(confined.redis) { loop.run() } }
+    }
+
+    /// Says something unasked on the `index`-th connection: of a gateway with one loop, 0 is the one for commands, 1 the
+    /// subscription.
+    package func say(_ text: String, on index: Int) {
+        loop.execute { [server] in server.redis.say(text, on: index) }
+    }
+
+    /// Closes all connections; new ones are taken.
+    package func hangUp() {
+        loop.execute { [server] in server.redis.hangUp() }
     }
 
     deinit {

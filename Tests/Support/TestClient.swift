@@ -68,7 +68,7 @@ package final class PendingReply: Sendable {
     package func cancel() { task.withLock { $0?.cancel() } }
 
     /// Blocks until the reply is there.
-    package func wait(atMost limit: Duration = .seconds(30)) throws -> Reply {
+    package func wait(atMost limit: Duration = .seconds(60)) throws -> Reply {
         guard done.wait(timeout: .now() + .milliseconds(Int(limit / .milliseconds(1)))) == .success else {
             throw Impatience(description: "no reply within \(limit)")
         }

@@ -108,13 +108,23 @@ package final class ClientSocket {
         close()
     }
 
+    /// As when its machine loses power: from now on nothing reaches its kernel, nothing is acknowledged, and nothing refused.
+    package func vanish() throws {
+        // One instruction of a packet filter (socket(7), SO_ATTACH_FILTER): pass no byte of any segment.
+        try withUnsafeTemporaryAllocation(of: UInt64.self, capacity: 1) { instruction in
+            instruction[0] = 0x06  // BPF_RET | BPF_K, 0
+            var program = (length: UInt64(1), instructions: instruction.baseAddress)
+            try check("setsockopt", setsockopt(descriptor, SOL_SOCKET, SO_ATTACH_FILTER, &program, 16))
+        }
+    }
+
     // MARK: Receiving
 
     /// What has come and was not taken.
     package var text: String { String(decoding: received, as: UTF8.self) }
 
     /// Waits until `text` has come.
-    package func expect(_ text: String, atMost limit: Duration = .seconds(20)) throws {
+    package func expect(_ text: String, atMost limit: Duration = .seconds(60)) throws {
         let end = ContinuousClock.now + limit
         while received.firstRange(of: Array(text.utf8)) == nil {
             guard try receive(until: end) else { throw Failure.closed }
@@ -127,7 +137,7 @@ package final class ClientSocket {
     /// Receives what has come by now. Does not wait.
     package func takeWhatIsThere() throws {
         var state = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
-        while poll(&state, 1, 0) > 0, try receive(until: .now + .seconds(1)) {}
+        while poll(&state, 1, 0) > 0, try receive(until: .now + .seconds(60)) {}
     }
 
     /// Whether `text` has come by now. Looks, and does not wait.
@@ -137,7 +147,7 @@ package final class ClientSocket {
     }
 
     /// The next reply, held against openapi.yaml. Interim ones (100 Continue) are replies too.
-    package func reply(atMost limit: Duration = .seconds(20), isHead: Bool = false) throws -> Reply {
+    package func reply(atMost limit: Duration = .seconds(60), isHead: Bool = false) throws -> Reply {
         let end = ContinuousClock.now + limit
         while true {
             if let reply = try takeReply(isHead: isHead) {
@@ -159,7 +169,7 @@ package final class ClientSocket {
     }
 
     /// Whether the gateway closes the connection, and what came before it did.
-    package func readToEnd(atMost limit: Duration = .seconds(20)) throws -> String {
+    package func readToEnd(atMost limit: Duration = .seconds(60)) throws -> String {
         let end = ContinuousClock.now + limit
         while try receive(until: end) {}
         return String(decoding: received, as: UTF8.self)

@@ -47,6 +47,12 @@ struct RuleTests {
         Sample(rule: StyleRules.whitespace, bad: "let a = 1 \n", good: "let a = 1\n"),
         Sample(rule: StyleRules.whitespace, bad: "let a = 1", good: "a\n\nb\n"),
         Sample(rule: StyleRules.whitespace, bad: "let a = 1\r\n", good: "let a = 1\n"),
+        Sample(
+            rule: StyleRules.waitingTests, path: "Tests/EndToEndTests/A.swift", bad: "@Suite(.serialized) struct ATests {\n",
+            good: "@Suite(.gateway(\"--port\"),\n    .serialized)\nstruct ATests {\n"),
+        Sample(
+            rule: StyleRules.waitingTests, path: "Tests/EndToEndTests/A.swift", bad: "\nstruct ATests {\n",
+            good: "\n@Suite(.blocking) struct ATests {\n"),
         Sample(rule: StyleRules.machinePaths, bad: "let a = \"/wor" + "k/x\"\n", good: "cd /var/lib/x\n"),
         Sample(rule: StyleRules.machinePaths, bad: "// see /home" + "/ada/x\n", good: "GET example.org/home" + "/x\n"),
     ]

@@ -3,7 +3,7 @@
 enum StyleRules {
     static let all = [
         rootTasks, noForcedTry, explainedTry, noPostponement, noSleeping, heldReplies, opening, length, typeNames,
-        whitespace, machinePaths,
+        whitespace, machinePaths, waitingTests,
     ]
 
     static let lineLimit = 400
@@ -106,6 +106,17 @@ enum StyleRules {
                 let before = found.lowerBound == line.raw.startIndex ? " " : line.raw[line.raw.index(before: found.lowerBound)]
                 return !before.isLetter && !before.isNumber && !"._-*}".contains(before)
             }
+        }
+    }
+
+    /// The pool that tests run on has a thread a core: two that block it would leave both cores idle.
+    static let waitingTests = Rule.perFile("a suite that waits for other processes does so on threads of its own") { file in
+        guard file.path.hasPrefix("Tests/EndToEndTests/") else { return [] }
+        return file.lines.indices.compactMap { index in
+            let code = file.lines[index].code
+            let isBare = code.hasPrefix("struct ") && code.contains("Tests {") && file.lines[max(index - 1, 0)].code.trimmed.isEmpty
+            guard isBare || code.contains("@Suite"), !code.contains(".gateway("), !code.contains(".blocking") else { return nil }
+            return Finding(path: file.path, line: index + 1, text: "neither .gateway() nor .blocking")
         }
     }
 }

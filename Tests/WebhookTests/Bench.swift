@@ -51,7 +51,7 @@ final class Bench: @unchecked Sendable {
     /// The last job of a task comes after what it was waited for: a loop dropped before that leaks it.
     func wait(_ condition: () -> Bool) -> Bool {
         defer { loop.runUntilIdle() }
-        return loop.run(until: condition)
+        return loop.run(atMost: .seconds(60), until: condition)
     }
 
     var finished: Int { results.count }

@@ -65,14 +65,18 @@ import Testing
     }
 
     @Test func `a body over 1 MiB goes out at once, without Expect`() throws {
-        let bench = try Bench()
-        let request = WebhookRequest(url: bench.url(), body: [UInt8](repeating: 0x41, count: 3 << 20))
-        let result = try bench.post(request)
-        #expect(result.answer?.status == 200)
-        let received = try #require(bench.receiver.received.first)
-        #expect(received.body == request.body)
-        #expect(!received.head.lowercased().contains("expect"))
-        #expect(result.duration < .milliseconds(900), "libcurl waits a second for a 100 (Continue)")
+        var times: [Duration] = []
+        for _ in 0..<6 where times.allSatisfy({ $0 >= .milliseconds(900) }) {  // A busy machine may take longer.
+            let bench = try Bench()
+            let request = WebhookRequest(url: bench.url(), body: [UInt8](repeating: 0x41, count: 3 << 20))
+            let result = try bench.post(request)
+            #expect(result.answer?.status == 200)
+            let received = try #require(bench.receiver.received.first)
+            #expect(received.body == request.body)
+            #expect(!received.head.lowercased().contains("expect"))
+            times.append(result.duration)
+        }
+        #expect(times.contains { $0 < .milliseconds(900) }, "libcurl waits a second for a 100 (Continue): \(times)")
     }
 
     @Test func `no reply in time is a timeout`() throws {

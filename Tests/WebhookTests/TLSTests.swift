@@ -55,14 +55,14 @@ private final class TLSReceiver {
         close(file)
         for arguments in TLSReceiver.commands(folder, name) {
             let openssl = try ProcessDescriptor.spawn("/usr/bin/env", ["openssl"] + arguments, output: folder + "/openssl.log")
-            try #require(openssl.waitForEnd(atMost: .seconds(20)))
+            try #require(openssl.waitForEnd(atMost: .seconds(60)))
             try #require(openssl.reap() == 0)
         }
         let output = folder + "/port"
         process = try .spawn("/usr/bin/env", ["python3", "-c", TLSReceiver.program, folder], output: output)
         var found: UInt16?
         let clock = MonotonicClock()
-        let end = clock.now + .seconds(20)
+        let end = clock.now + .seconds(60)
         while found == nil, clock.now < end, !process.waitForEnd(atMost: .milliseconds(5)) { found = TLSReceiver.number(output) }
         port = try #require(found, "python3 did not start")
     }

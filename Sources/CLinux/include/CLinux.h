@@ -29,5 +29,5 @@ int sluice_pidfd_signal(int pidfd, int signal);
 // to), `lent` (or -1) as descriptor 3, and no other descriptor of ours. Returns 0, or an errno.
 int sluice_spawn(const char *path, char *const argv[], char *const envp[], const char *output, int lent, int *pid);
 
-// Cores in this process' affinity mask; -1 when the kernel won't tell. (The CPU_* macros don't import.)
+// Cores in this process' affinity mask; those online where there are more than a mask has room for. (The CPU_* macros don't import.)
 int sluice_available_cores(void);

@@ -5,39 +5,6 @@ import HTTP
 import Net
 import Redis
 
-/// Work that goes on after its cause has been answered. Names only what may cross tasks.
-enum BackgroundWork: Sendable {
-    case track(StreamName, WaitHome.TrackID)
-    case askForTurn(TurnNudge)
-    /// `API.consumersToCreate` has some.
-    case createConsumers
-    /// A parked call was told to look.
-    case look(WaiterID)
-    /// A parked call's time is up.
-    case answerEmpty(WaiterID)
-    /// What was read for a client that has gone becomes unowned, but for what was delivered again since.
-    case handBack(StreamName, GroupName, ConsumerName, [Delivery])
-    /// Which groups have a recovery policy, and what it says; of one group, or of all.
-    case loadPolicy(WaitKey)
-    case loadPolicies
-    /// The time has come to carry one out.
-    case recover(WaitKey)
-    /// Which sinks there are, and which are stopped; one, or all.
-    case loadSink(String)
-    case loadSinks
-    /// A run of a sink lands, by its number.
-    case endSink(Int)
-    /// A sink is disabled: Redis is to know.
-    case stopSink(String)
-    case forgetSink(String)
-    /// What the loop's sinks have done is told to Redis.
-    case tellSinks
-    /// How far behind the loop's sinks are.
-    case lookAtSinks
-    /// The loop ends: nothing is told any more.
-    case unsaySinks
-}
-
 final class API {
     let loop: EventLoop
     let store: any StreamStore
@@ -48,20 +15,27 @@ final class API {
     let sinks: SinkRoster
     let docs: DocsPage
     private(set) var tails: TailHub!  // It knows this.
+    let handBacks: HandBacks
+    let followed: FollowedGroups
     var unowned = UnownedIndex()
     /// Commands that go out together at the end of the tick.
     var consumersToCreate: [RedisCommand] = []
+    /// Of parked calls, without a task.
+    var looksUnderWay = 0
     var isDraining = false
     /// Starts work on this loop; set by the server.
-    var startWork: (BackgroundWork) -> Void = { _ in }
+    var startWork: (BackgroundWork) -> Void = { _ in preconditionFailure("Nobody starts work for this loop.") }
     /// What all loops of the process have counted; set by the server.
-    var collectSnapshots: () async -> [LoopSnapshot] = { [] }
+    var collectSnapshots: () async -> [LoopSnapshot] = { preconditionFailure("Nobody asks the other loops.") }
     /// Why Redis does not answer one of the process's loops, or nil.
-    var pingEverywhere: () async -> RedisError? = { nil }
+    var pingEverywhere: () async -> RedisError? = { preconditionFailure("Nobody asks the other loops.") }
 
     var limits: Limits { config.limits }
 
-    init(loop: EventLoop, store: any StreamStore, config: Config, longPoll: LongPoll, metrics: Metrics) {
+    init(
+        loop: EventLoop, store: any StreamStore, config: Config, longPoll: LongPoll, metrics: Metrics,
+        followed: FollowedGroups = FollowedGroups()
+    ) {
         self.loop = loop
         self.store = store
         self.config = config
@@ -69,7 +43,10 @@ final class API {
         self.metrics = metrics
         recovery = Recovery(loop: loop, store: store, longPoll: longPoll, limits: config.limits)
         sinks = SinkRoster(loop: loop, index: longPoll.index, store: store, config: config)
+        sinks.policyDeadLetters = { [recovery] in recovery.isLoaded ? recovery.index.deadLetterStreams : nil }
         docs = DocsPage(loop)
+        self.followed = followed
+        handBacks = HandBacks(loop: loop, limit: Limits.handBacks)
         tails = TailHub(self)
     }
 }
@@ -107,7 +84,7 @@ extension API {
         switch code {
         case .wrongType: problem = .notAStream(stream)
         case .noGroup: problem = await missing(stream, group)
-        case .err where line.contains("no such key") || line.contains("requires the key to exist"):
+        case .err where error.isNoSuchKey:
             problem = .streamNotFound(stream)
         default: return Problem(error)
         }

@@ -114,7 +114,7 @@ final class AddSlice {
         case .bulk: return keep(reply.bytes, .added)
         case .array:
             var elements = reply.elements
-            return keep(elements.takeBytes() ?? UnsafeRawBufferPointer(start: nil, count: 0), .replayed)
+            return keep(elements.takeBytes() ?? .empty, .replayed)
         case .integer: return Fate(kind: .mismatched)
         case .error:
             errors[fates.count] = reply.error

@@ -73,7 +73,7 @@ private struct LineSplitter {
     private let limit: Int
     private var isWhole = false
     /// What `next` or `last` has found, without its end. Good until the next of these calls.
-    private(set) var line = UnsafeRawBufferPointer(start: nil, count: 0)
+    private(set) var line = UnsafeRawBufferPointer.empty
 
     init(limit: Int) { self.limit = limit }
 
@@ -84,7 +84,7 @@ private struct LineSplitter {
             isWhole = false
             guard let base = chunk.baseAddress, let found = memchr(base, 0x0A, chunk.count) else {
                 rest.append(chunk)
-                chunk = UnsafeRawBufferPointer(start: nil, count: 0)
+                chunk = .empty
                 guard rest.count <= limit else { throw Problem(.tooLarge, "A line has at most \(limit) bytes (max_body_bytes).") }
                 return false
             }

@@ -9,9 +9,6 @@ struct Call {
     let parameters: PathParameters
     var caller = Caller()
 
-    /// Names longer than this are refused: a limit of ours, so that logs, nudges and URLs stay readable.
-    static let nameLimit = 512
-
     /// The first path parameter of every call below `/v1/streams/`.
     func stream() throws(Problem) -> StreamName {
         try Call.checkedStream(StreamName(bytes: try decode(0, "stream")))
@@ -68,8 +65,8 @@ struct Call {
     /// A stream's, group's or consumer's name; `name` says which in the problem.
     static func checkedName(_ bytes: [UInt8], _ name: String) throws(Problem) -> [UInt8] {
         guard !bytes.isEmpty else { throw .parameter(name, "a name has at least one byte.") }
-        guard bytes.count <= Call.nameLimit else {
-            throw .parameter(name, "a name has at most \(Call.nameLimit) bytes, not \(bytes.count).")
+        guard bytes.count <= Limits.nameBytes else {
+            throw .parameter(name, "a name has at most \(Limits.nameBytes) bytes, not \(bytes.count).")
         }
         guard !bytes.contains(0) else { throw .parameter(name, "a name holds no NUL byte.") }
         return bytes

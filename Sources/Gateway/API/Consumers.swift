@@ -69,15 +69,9 @@ extension API {
         let (stream, group) = (try call.stream(), try call.group())
         let reply = try await ask(.xinfoConsumers(stream.bytes, group: group.bytes), stream, group)
         let body = newBody()
-        body.append(literal: "{\"consumers\":[")
-        var rows = reply.elements
-        var isFirst = true
-        while let row = ConsumerRow(&rows) {
-            if !isFirst { body.append(UInt8(ascii: ",")) }
-            isFirst = false
-            row.write(to: body)
-        }
-        body.append(literal: "]}")
+        body.append(literal: "{\"consumers\":")
+        body.appendList(reply.elements) { ConsumerRow(&$0)?.write(to: body) }
+        body.append(UInt8(ascii: "}"))
         return json(body)
     }
 }

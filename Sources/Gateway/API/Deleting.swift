@@ -42,7 +42,9 @@ extension API {
         let (stream, group) = (try call.stream(), try call.group())
         let (references, wantsStats) = (try query.references() ?? .keep, try query.flag("stats") ?? false)
         let ids = try await call.ids(query, limits)
+        let time = releaseTime
         let outcome = try await delete(ids, references, from: stream, acknowledging: group)
+        release(ids, stream, group, by: .anybody, time)
         // XACK answers 0 also where the group is missing.
         if outcome.acked == 0 { try await requireGroup(stream, group) }
         let body = newBody()

@@ -1,6 +1,7 @@
 // The IDs that calls take (API.md §1.5): `ms-seq`, `ms` where Redis takes that, and words for the symbols
 // that a shell or a URL would garble. The symbols are taken as well.
 
+import Net
 import Redis
 
 extension [UInt8] {
@@ -13,9 +14,7 @@ extension [UInt8] {
     }
 
     private func isOne(of words: StaticString...) -> Bool {
-        withUnsafeBytes { bytes in
-            words.contains { bytes.isSame(as: UnsafeRawBufferPointer(start: $0.utf8Start, count: $0.utf8CodeUnitCount)) }
-        }
+        withUnsafeBytes { bytes in words.contains { bytes.isSame(as: $0) } }
     }
 
     /// A bound of a range: an ID, `(` before an exclusive one, `earliest` or `latest`.

@@ -10,16 +10,13 @@ extension API {
         _ = try call.query()
         let reply = try await ask(.xinfoGroups(try call.stream().bytes), try call.stream())
         let body = newBody()
-        body.append(literal: "{\"groups\":[")
-        var rows = reply.elements
-        var isFirst = true
-        while let row = GroupRow(&rows) {
-            body.append(literal: isFirst ? "{" : ",{")
-            isFirst = false
-            row.write(to: body)
+        body.append(literal: "{\"groups\":")
+        body.appendList(reply.elements) { rows in
+            body.append(UInt8(ascii: "{"))
+            GroupRow(&rows)?.write(to: body)
             body.append(UInt8(ascii: "}"))
         }
-        body.append(literal: "]}")
+        body.append(UInt8(ascii: "}"))
         return json(body)
     }
 
@@ -33,7 +30,7 @@ extension API {
         body.append(UInt8(ascii: "{"))
         row.write(to: body)
         body.append(literal: ",\"lease_ms\":")
-        body.append(decimal: try await lease(of: WaitKey(stream: stream, group: group)).milliseconds)
+        body.append(decimal: lease(of: WaitKey(stream: stream, group: group)).milliseconds)
         body.append(UInt8(ascii: "}"))
         return json(body)
     }
@@ -45,7 +42,7 @@ extension API {
         let position = try query.bytes("id")?.groupPosition("id") ?? .after(.zero)
         let makesStream = try query.flag("mkstream") ?? false
         let entriesRead = try query.integer("entries_read", in: -1...Int.max).map(Int64.init)
-        if entriesRead != nil { try requireVersion7("entries_read") }
+        if entriesRead != nil { try requireEntriesRead("XGROUP|CREATE") }
         let mustBeNew = try call.wantsNewOnly()
         try await call.refuseBody()
         let results = try await askAll(
@@ -66,7 +63,7 @@ extension API {
         guard let row = GroupRow.find(group, in: groups) else { throw .groupNotFound(group, of: stream) }  // Deleted in the same moment.
         let body = newBody()
         body.append(literal: created ? "{\"created\":true,\"last_delivered_id\":" : "{\"created\":false,\"last_delivered_id\":")
-        body.appendJSON(string: row.lastDeliveredID)
+        body.appendJSON(string: row.position.lastDeliveredID)
         body.append(UInt8(ascii: "}"))
         return json(body, status: created ? 201 : 200)
     }
@@ -76,7 +73,7 @@ extension API {
         _ = try call.query()
         let (stream, group) = (try call.stream(), try call.group())
         let change = try GroupChange(try await call.jsonBody(limits))
-        if change.entriesRead != nil { try requireVersion7("entries_read") }
+        if change.entriesRead != nil { try requireEntriesRead("XGROUP|SETID") }
         try await changeGroup(
             .xgroupSetID(stream.bytes, group: group.bytes, to: change.position, entriesRead: change.entriesRead),
             stream, group)
@@ -109,10 +106,11 @@ extension API {
         }
     }
 
-    /// For options that came with 7.0 and can't be had by other means.
-    func requireVersion7(_ option: String) throws(Problem) {
-        guard let features = store.features, !features.isAtLeast(7, 0) else { return }
-        throw Problem(.notSupportedByRedis, "\(option): this Redis (\(features.productVersion)) does not take it; it came with 7.0.")
+    /// It can't be had by other means. Where an ACL lets nobody ask for options, the version has to do.
+    private func requireEntriesRead(_ command: String) throws(Problem) {
+        guard let features = store.features, !features.offers(command, "ENTRIESREAD") else { return }
+        if features.tokens.isEmpty, features.isAtLeast(7, 0) { return }
+        throw Problem(.notSupportedByRedis, "entries_read: this Redis (\(features.productVersion)) does not take it; it came with 7.0.")
     }
 }
 

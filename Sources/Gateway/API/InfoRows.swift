@@ -3,49 +3,26 @@
 import Net
 import Redis
 
-/// A row of XINFO GROUPS.
-struct GroupRow {
-    var name = UnsafeRawBufferPointer(start: nil, count: 0)
-    var consumers: Int64 = 0
-    var pending: Int64 = 0
-    var lastDeliveredID = UnsafeRawBufferPointer(start: nil, count: 0)
+/// How far a group is: what XINFO GROUPS and XINFO STREAM FULL both tell of it.
+struct GroupPosition {
+    private(set) var name = UnsafeRawBufferPointer.empty
+    private(set) var lastDeliveredID = UnsafeRawBufferPointer.empty
     /// Nil before 7.0, and where Redis can't tell.
-    var entriesRead: Int64?
-    var lag: Int64?
+    private(set) var entriesRead: Int64?
+    private(set) var lag: Int64?
 
-    /// Passes one row; nil at the end.
-    init?(_ rows: inout RedisCursor) {
-        guard var row = rows.takeArray() else { return nil }
-        while let key = row.takeBytes() {
-            if key.isSame(as: "name") { name = row.takeBytes() ?? name }
-            else if key.isSame(as: "consumers") { consumers = row.takeInteger() ?? 0 }
-            else if key.isSame(as: "pending") { pending = row.takeInteger() ?? 0 }
-            else if key.isSame(as: "last-delivered-id") { lastDeliveredID = row.takeBytes() ?? lastDeliveredID }
-            else if key.isSame(as: "entries-read") { entriesRead = row.takeInteger() }
-            else if key.isSame(as: "lag") { lag = row.takeInteger() }
-            else { row.skip() }
-        }
+    /// Takes the value of `key`; false, and takes nothing, when it is no key of these.
+    mutating func take(_ key: UnsafeRawBufferPointer, from row: inout RedisCursor) -> Bool {
+        if key.isSame(as: "name") { name = row.takeBytes() ?? name }
+        else if key.isSame(as: "last-delivered-id") { lastDeliveredID = row.takeBytes() ?? lastDeliveredID }
+        else if key.isSame(as: "entries-read") { entriesRead = row.takeInteger() }
+        else if key.isSame(as: "lag") { lag = row.takeInteger() }
+        else { return false }
+        return true
     }
 
-    /// The row of one group. Its pointers are good while `reply` is held.
-    static func find(_ group: GroupName, in reply: RedisReply) -> GroupRow? { find(group, in: reply.elements) }
-
-    static func find(_ group: GroupName, in rows: RedisCursor) -> GroupRow? {
-        var rows = rows
-        while let row = GroupRow(&rows) {
-            if row.name.elementsEqual(group.bytes) { return row }
-        }
-        return nil
-    }
-
-    /// The members of the object, braces not included.
+    /// All members but the name, each with a comma before it.
     func write(to body: ByteBuffer) {
-        body.append(literal: "\"name\":")
-        body.appendNameValue("name", name)
-        body.append(literal: ",\"consumers\":")
-        body.append(decimal: consumers)
-        body.append(literal: ",\"pending\":")
-        body.append(decimal: pending)
         body.append(literal: ",\"last_delivered_id\":")
         body.appendJSON(string: lastDeliveredID)
         body.append(literal: ",\"entries_read\":")
@@ -55,9 +32,48 @@ struct GroupRow {
     }
 }
 
+/// A row of XINFO GROUPS.
+struct GroupRow {
+    private(set) var position = GroupPosition()
+    private(set) var consumers: Int64 = 0
+    private(set) var pending: Int64 = 0
+
+    /// Passes one row; nil at the end.
+    init?(_ rows: inout RedisCursor) {
+        guard var row = rows.takeArray() else { return nil }
+        while let key = row.takeBytes() {
+            if key.isSame(as: "consumers") { consumers = row.takeInteger() ?? 0 }
+            else if key.isSame(as: "pending") { pending = row.takeInteger() ?? 0 }
+            else if !position.take(key, from: &row) { row.skip() }
+        }
+    }
+
+    /// The row of one group. Its pointers are good while `reply` is held.
+    static func find(_ group: GroupName, in reply: RedisReply) -> GroupRow? { find(group, in: reply.elements) }
+
+    static func find(_ group: GroupName, in rows: RedisCursor) -> GroupRow? {
+        var rows = rows
+        while let row = GroupRow(&rows) {
+            if row.position.name.elementsEqual(group.bytes) { return row }
+        }
+        return nil
+    }
+
+    /// The members of the object, braces not included.
+    func write(to body: ByteBuffer) {
+        body.append(literal: "\"name\":")
+        body.appendNameValue("name", position.name)
+        body.append(literal: ",\"consumers\":")
+        body.append(decimal: consumers)
+        body.append(literal: ",\"pending\":")
+        body.append(decimal: pending)
+        position.write(to: body)
+    }
+}
+
 /// A row of XINFO CONSUMERS.
 struct ConsumerRow {
-    var name = UnsafeRawBufferPointer(start: nil, count: 0)
+    var name = UnsafeRawBufferPointer.empty
     var pending: Int64 = 0
     /// Milliseconds since the consumer last tried to do something.
     var idle: Int64 = 0
@@ -95,10 +111,4 @@ extension ByteBuffer {
     }
 
     func append(_ number: Int64) { append(decimal: number) }
-}
-
-extension UnsafeRawBufferPointer {
-    func isSame(as literal: StaticString) -> Bool {
-        isSame(as: UnsafeRawBufferPointer(start: literal.utf8Start, count: literal.utf8CodeUnitCount))
-    }
 }

@@ -9,13 +9,13 @@ import Redis
 
 extension API {
     /// `GET /v1/messages?stream=a&after=…&stream=b&after=…`
-    func listMessagesOfStreams(_ call: Call) async throws(Problem) -> Response {
+    func listMessagesOfStreams(_ call: Call) async throws(Problem) -> Outcome {
         let query = try call.query(["stream", "after", "count", "block_ms", "fields"], repeatable: ["stream", "after"])
         let streams = try call.streams(query, limits)
         let starts = try query.each("after", of: streams, isNeeded: true).map { after throws(Problem) in try after.tailStart("after") }
         let count = try query.integer("count", in: 1...limits.count) ?? 10
         let asPairs = try query.wantsPairs()
-        let block = try query.milliseconds("block_ms").map { Block(wish: $0, limit: limits.block) }
+        let block = try block(query)
         let client = block == nil ? nil : waitingClient(call)
         let latest = try await lastIDs(zip(streams, starts).filter { $1 == .latest }.map { $0.0 })
         let reads = zip(streams, starts).map { stream, start in
@@ -46,27 +46,28 @@ extension API {
     }
 
     /// `POST /v1/groups/{g}/consumers/{c}/read?stream=a&stream=b[&id=…&id=…]`
-    func readMessagesOfStreams(_ call: Call) async throws(Problem) -> Response {
+    func readMessagesOfStreams(_ call: Call) async throws(Problem) -> Outcome {
         let query = try call.query(
             ["stream", "id", "count", "block_ms", "noack", "claim_min_idle_ms", "unowned", "fields", "stats"],
             repeatable: ["stream", "id"])
         let (group, consumer) = (try call.group(at: 0), try call.readingConsumer(at: 1))
         let streams = try call.streams(query, limits)
         let starts = try query.each("id", of: streams, isNeeded: false).map { id throws(Problem) in try id.readPosition("id") }
+        let block = try block(query)
+        let client = block == nil ? nil : waitingClient(call)
         var reads: [GroupRead] = []
         for (place, stream) in streams.enumerated() {
             var read = GroupRead(stream: stream, group: group, consumer: consumer, sharers: streams.count)
-            try read.take(query, limits)
-            if read.block != nil { read.client = waitingClient(call) }
+            try read.take(query, self)
+            (read.block, read.client) = (block, client)
             if !starts.isEmpty { read.position = starts[place] }
             try read.settlePosition()
-            if read.claimsByLease { read.claimMinIdle = try await lease(of: read.key) }
             reads.append(read)
         }
         try await call.refuseBody()
         // As in Redis: whoever reads its own history anywhere does not wait.
         let waits = reads.allSatisfy { $0.position == .new }
-        return ManyCall(reads.map(ParkedRead.group), waits ? reads[0].block : nil, self).begin()
+        return ManyCall(reads.map(ParkedRead.group), waits ? block : nil, self).begin()
     }
 }
 

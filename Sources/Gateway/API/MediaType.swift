@@ -94,24 +94,6 @@ enum MediaType {
 }
 
 extension UnsafeRawBufferPointer {
-    func equalsIgnoringCase(_ literal: StaticString) -> Bool {
-        guard count == literal.utf8CodeUnitCount else { return false }
-        for index in 0..<count where lowercased(self[index]) != lowercased(literal.utf8Start[index]) { return false }
-        return true
-    }
-
-    private func lowercased(_ byte: UInt8) -> UInt8 {
-        byte >= UInt8(ascii: "A") && byte <= UInt8(ascii: "Z") ? byte | 0x20 : byte
-    }
-
-    /// Without blanks around it.
-    var trimmed: UnsafeRawBufferPointer {
-        var (start, end) = (0, count)
-        while start < end, self[start] == UInt8(ascii: " ") || self[start] == UInt8(ascii: "\t") { start += 1 }
-        while end > start, self[end - 1] == UInt8(ascii: " ") || self[end - 1] == UInt8(ascii: "\t") { end -= 1 }
-        return UnsafeRawBufferPointer(rebasing: self[start..<end])
-    }
-
     fileprivate var unquoted: UnsafeRawBufferPointer {
         guard count >= 2, first == UInt8(ascii: "\""), last == UInt8(ascii: "\"") else { return self }
         return UnsafeRawBufferPointer(rebasing: self[1..<(count - 1)])

@@ -7,12 +7,12 @@ import Redis
 
 extension API {
     /// `GET /v1/streams/{s}/messages`: a range, with `after` the tail, or a live tail.
-    func listMessages(_ call: Call) async throws(Problem) -> Response {
-        if call.wantsEvents { return try await tailStream(call) }
+    func listMessages(_ call: Call) async throws(Problem) -> Outcome {
+        if call.wantsEvents { return .response(try await tailStream(call)) }
         let query = try call.query(["start", "end", "order", "count", "after", "block_ms", "fields"])
         guard let after = try query.bytes("after") else {
             if query.contains("block_ms") { throw .parameter("block_ms", "goes with after: only a tail can wait.") }
-            return try await listRange(call, query)
+            return .response(try await listRange(call, query))
         }
         if let range = (["start", "end", "order"] as [StaticString]).first(where: query.contains) {
             throw .parameter(range.text, "not together with after: a tail has no range.")
@@ -57,11 +57,11 @@ extension API {
 
     // MARK: The tail
 
-    private func readTail(_ call: Call, _ query: QueryParameters, after: StreamTailStart) async throws(Problem) -> Response {
+    private func readTail(_ call: Call, _ query: QueryParameters, after: StreamTailStart) async throws(Problem) -> Outcome {
         let stream = try call.stream()
         let count = try query.integer("count", in: 1...limits.count) ?? 10
         let asPairs = try query.wantsPairs()
-        let block = try query.milliseconds("block_ms").map { Block(wish: $0, limit: limits.block) }
+        let block = try block(query)
         var read = TailRead(stream: stream, after: .zero, count: count, asPairs: asPairs)
         if block != nil { read.client = waitingClient(call) }
         switch after {
@@ -79,9 +79,9 @@ extension API {
         // A HEAD request never waits (API.md §1.10).
         if list.taken == 0, let block, call.request.method != .head {
             loop.buffers.give(body)
-            return try ParkedCall(.tail(read), block, self, afterLook: true).response
+            return .parked(try ParkedCall(.tail(read), block, self, afterLook: true))
         }
-        return list.answer(body, block)
+        return .response(list.answer(body, block))
     }
 
     /// Where `latest` is now; 0-0 where there is no stream yet.

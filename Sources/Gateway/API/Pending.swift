@@ -1,4 +1,4 @@
-// What is delivered and not acknowledged: ack, the pending list, claim and autoclaim (API.md §3).
+// What is delivered and not acknowledged: ack and the pending list (API.md §3). Taking it over: see Claiming.swift.
 
 import HTTP
 import Net
@@ -18,7 +18,7 @@ extension API {
             return call.afterBody(upTo: limits.bodyBytes, ackMessages)
         }
         let ids = try call.idsAtHand(query, limits)
-        return try PendingAck(self, stream, group, wantsStats: wantsStats)
+        return try PendingAck(self, stream, group, ids, wantsStats: wantsStats)
             .send(.xack(stream.bytes, group: group.bytes, ids))
     }
 
@@ -62,18 +62,16 @@ extension API {
             body.append(literal: member)
             if let id = parts.takeBytes() { body.appendJSON(string: id) } else { body.append(literal: "null") }
         }
-        body.append(literal: ",\"consumers\":[")
-        var rows = parts.takeArray()
-        var isFirst = true
-        while var row = rows?.takeArray() {
-            body.append(literal: isFirst ? "{\"name\":" : ",{\"name\":")
-            isFirst = false
-            body.appendNameValue("name", row.takeBytes() ?? UnsafeRawBufferPointer(start: nil, count: 0))
+        body.append(literal: ",\"consumers\":")
+        body.appendList(parts.takeArray()) { rows in
+            guard var row = rows.takeArray() else { return }
+            body.append(literal: "{\"name\":")
+            body.appendNameValue("name", row.takeBytes() ?? .empty)
             body.append(literal: ",\"pending\":")
             if let count = row.takeBytes() { body.append(count) }  // A number, as text.
             body.append(UInt8(ascii: "}"))
         }
-        body.append(literal: "]}")
+        body.append(UInt8(ascii: "}"))
         return json(body)
     }
 
@@ -132,11 +130,10 @@ private final class PendingList: SlicedList {
     }
 
     private func write(_ rows: inout RedisCursor, to body: ByteBuffer) {
-        let nothing = UnsafeRawBufferPointer(start: nil, count: 0)
         var row = rows.takeArray()
         body.append(literal: "{\"id\":")
-        body.appendJSON(string: row?.takeBytes() ?? nothing)
-        body.appendName("consumer", row?.takeBytes() ?? nothing)
+        body.appendJSON(string: row?.takeBytes() ?? .empty)
+        body.appendName("consumer", row?.takeBytes() ?? .empty)
         body.append(literal: ",\"idle_ms\":")
         body.append(row?.takeInteger() ?? 0)
         body.append(literal: ",\"delivery_count\":")
@@ -155,17 +152,22 @@ private final class PendingList: SlicedList {
 private final class PendingAck: PendingCall {
     private let stream: StreamName
     private let group: GroupName
+    private let ids: [StreamID]
     private let wantsStats: Bool
+    private let releaseTime: EventLoop.Instant?
 
-    init(_ api: API, _ stream: StreamName, _ group: GroupName, wantsStats: Bool) {
+    init(_ api: API, _ stream: StreamName, _ group: GroupName, _ ids: [StreamID], wantsStats: Bool) {
         self.stream = stream
         self.group = group
+        self.ids = ids
         self.wantsStats = wantsStats
+        releaseTime = api.releaseTime
         super.init(api)
     }
 
     override func redisAnswered(_ reply: RedisReply) {
         let acked = reply.integer ?? 0
+        api.release(ids, stream, group, by: .anybody, releaseTime)
         if acked > 0 && !wantsStats { return finish(.success(.response(api.json("acked", acked)))) }
         finish(
             .success(

@@ -3,6 +3,7 @@
 
 import Glibc
 import HTTP
+import Net
 import Redis
 
 struct QueryParameters {
@@ -53,14 +54,14 @@ struct QueryParameters {
     /// The decoded value; nil when the parameter is absent.
     func bytes(_ name: StaticString) throws(Problem) -> [UInt8]? {
         guard let pair = pairs.first(where: { $0.name.isSame(as: name) }) else { return nil }
-        return try decode(pair.value ?? UnsafeRawBufferPointer(start: nil, count: 0))
+        return try decode(pair.value ?? .empty)
     }
 
     /// Every value of a repeatable parameter, decoded, in order.
     func all(_ name: StaticString) throws(Problem) -> [[UInt8]] {
         var values: [[UInt8]] = []
         for pair in pairs where pair.name.isSame(as: name) {
-            values.append(try decode(pair.value ?? UnsafeRawBufferPointer(start: nil, count: 0)))
+            values.append(try decode(pair.value ?? .empty))
         }
         return values
     }
@@ -88,7 +89,7 @@ struct QueryParameters {
     func integer(_ name: StaticString, in range: ClosedRange<Int>) throws(Problem) -> Int? {
         guard let pair = pairs.first(where: { $0.name.isSame(as: name) }) else { return nil }
         if let number = pair.value?.fewDigits, range.contains(number) { return number }
-        let value = try decode(pair.value ?? UnsafeRawBufferPointer(start: nil, count: 0))
+        let value = try decode(pair.value ?? .empty)
         guard let number = Int(strictDigits: value), range.contains(number) else {
             let bounds = range.upperBound == .max ? "from \(range.lowerBound) on" : "from \(range.lowerBound) to \(range.upperBound)"
             throw .parameter(name.text, "takes a whole number \(bounds), not \(value.quoted).")

@@ -10,12 +10,7 @@ extension API {
         let read = try GroupRead(call, self)
         guard call.bodyAtHand() != nil else { return call.afterBody(readMessages) }
         try call.refuseBodyAtHand()
-        guard read.claimsByLease else { return try begin(read) }
-        return .task { () async throws(Problem) in
-            var read = read
-            read.claimMinIdle = try await self.lease(of: read.key)
-            return try self.begin(read)
-        }
+        return try begin(read)
     }
 
     private func begin(_ read: GroupRead) throws(Problem) -> Outcome {
@@ -25,9 +20,16 @@ extension API {
         if read.claimMinIdle == nil && store.features != nil && longPoll.isWaitedFor(read.key) {
             let call = try ParkedCall(.group(read), block, self, afterLook: false)
             createConsumerSoon(read)
-            return .response(call.response)
+            return .parked(call)
         }
         return try PendingRead(self, read, orWait: block).begin()
+    }
+
+    /// `block_ms`, as far as the server lets a call wait.
+    func block(_ query: QueryParameters) throws(Problem) -> Block? {
+        guard let wish = try query.milliseconds("block_ms") else { return nil }
+        if limits.block != .zero && wish > limits.block { metrics.values.blocksCut += 1 }
+        return Block(wish: wish, limit: limits.block)
     }
 
     /// Who would wait, where that is bounded: elsewhere the kernel need not be asked.
@@ -75,7 +77,7 @@ extension API {
     func writeStats(_ group: GroupName, of stream: StreamName, _ groups: RedisCursor, to body: ByteBuffer) throws(Problem) {
         guard let row = GroupRow.find(group, in: groups) else { throw .groupNotFound(group, of: stream) }
         body.append(literal: ",\"group\":{\"lag\":")
-        body.append(row.lag)
+        body.append(row.position.lag)
         body.append(literal: ",\"pending\":")
         body.append(row.pending)
         body.append(UInt8(ascii: "}"))
@@ -89,32 +91,30 @@ extension GroupRead {
         stream = try call.stream()
         group = try call.group()
         consumer = try call.readingConsumer()
-        try take(query, api.limits)
+        try take(query, api)
+        block = try api.block(query)
         if block != nil { client = api.waitingClient(call) }
         if let id = try query.bytes("id") { position = try id.readPosition("id") }
         try settlePosition()
     }
 
     /// What is the same for every stream of a call.
-    mutating func take(_ query: QueryParameters, _ limits: Limits) throws(Problem) {
-        count = try query.integer("count", in: 1...limits.count) ?? 10
+    mutating func take(_ query: QueryParameters, _ api: API) throws(Problem) {
+        count = try query.integer("count", in: 1...api.limits.count) ?? 10
         noAck = try query.flag("noack") ?? false
         takesUnowned = try query.flag("unowned") ?? true
         asPairs = try query.wantsPairs()
         wantsStats = try query.flag("stats") ?? false
-        if let wish = try query.milliseconds("block_ms") { block = Block(wish: wish, limit: limits.block) }
-        claimsByLease = query.isBare("claim_min_idle_ms")
-        if !claimsByLease { claimMinIdle = try query.milliseconds("claim_min_idle_ms") }
+        claimMinIdle = try api.claimIdle("claim_min_idle_ms", query, of: key)
     }
 
     /// What does not go together, and what a read of the consumer's own history leaves.
     mutating func settlePosition() throws(Problem) {
-        let claims = claimsByLease || claimMinIdle != nil
-        if noAck && claims {
+        if noAck && claimMinIdle != nil {
             throw .parameter("claim_min_idle_ms", "not with noack: a claimed message stays pending until it is acknowledged.")
         }
         if position != .new {
-            if claims {
+            if claimMinIdle != nil {
                 throw .parameter("claim_min_idle_ms", "only with id=new: a consumer's own pending entries need no claim.")
             }
             takesUnowned = false

@@ -50,7 +50,7 @@ extension API {
         do {
             let reply = try await store.send(.xrange(dead.bytes, from: .including(id), to: .including(id), count: 1))
             var entries = reply.elements
-            guard entries.enterArray() == 2 else { return results.append(id, mode: "not_found") }
+            guard entries.enterArray() == 2 else { return results.append(id, mode: .notFound) }
             entries.skip()
             await redrive(id, DeadLetter(&entries), of: dead, caller, &results)
         } catch {
@@ -62,14 +62,14 @@ extension API {
         _ id: StreamID, _ letter: DeadLetter, of dead: StreamName, _ caller: Caller, _ results: inout RedriveResults
     ) async {
         guard let stream = letter.stream, let group = letter.group, let original = letter.id, stream != dead else {
-            return results.append(id, mode: "skipped", reason: "it is no dead letter")
+            return results.append(id, mode: .skipped, reason: "it is no dead letter")
         }
-        guard letter.hasData else { return results.append(id, mode: "skipped", reason: "its data is null") }
+        guard letter.hasData else { return results.append(id, mode: .skipped, reason: "its data is null") }
         do throws(Problem) {
             try caller.require(stream.bytes)
-            let (mode, newID) = try await putBack(letter, stream, group, original, (dead, id))
-            if mode == "gone" { return results.append(id, mode: "not_found") }
-            metrics.values.redriven += 1
+            let (outcome, newID) = try await putBack(letter, stream, group, original, (dead, id))
+            let mode = RedriveResults.Mode(outcome)
+            if mode.isRedriven { metrics.values.redriven += 1 }
             results.append(id, mode: mode, newID: newID)
         } catch {
             // What Redis did not take, it would not take of the next either; what is wrong with this one is its own.
@@ -79,7 +79,7 @@ extension API {
 
     private func putBack(
         _ letter: DeadLetter, _ stream: StreamName, _ group: GroupName, _ id: StreamID, _ dead: (stream: StreamName, id: StreamID)
-    ) async throws(Problem) -> (mode: String, newID: String?) {
+    ) async throws(Problem) -> (outcome: RedriveScript.Outcome, newID: String?) {
         let options = AddOptions(stream: stream)
         let scratch = loop.buffers.take()
         defer { loop.buffers.give(scratch) }
@@ -90,22 +90,22 @@ extension API {
             options.call = nil
         }
         // In steps: back first, then deleted. Who dies in between has doubled it, and lost nothing.
-        var (mode, newID) = try await redriven(RedriveScript.call(stream, group, id, dead: nil), stream, group)
-        if mode == "absent" {
+        var (outcome, newID) = try await redriven(RedriveScript.call(stream, group, id, dead: nil), stream, group)
+        if outcome == .absent {
             let reply = try await ask(try letter.command(options, scratch: scratch), stream)
-            (mode, newID) = ("added", reply.text)
+            (outcome, newID) = (.added, reply.text)
         }
         _ = try await ask(.xdel(dead.stream.bytes, [dead.id]), dead.stream)
-        return (mode, newID)
+        return (outcome, newID)
     }
 
     private func redriven(
         _ call: RedisCommand, _ stream: StreamName, _ group: GroupName
-    ) async throws(Problem) -> (mode: String, newID: String?) {
+    ) async throws(Problem) -> (outcome: RedriveScript.Outcome, newID: String?) {
         let reply = try await ask(RedriveScript.script, call, stream, group)
         var parts = reply.elements
-        let (mode, newID) = (parts.takeText() ?? "gone", parts.takeText() ?? "")
-        return (mode, newID.isEmpty ? nil : newID)
+        let (outcome, newID) = (parts.takeText().flatMap { RedriveScript.Outcome(rawValue: $0) } ?? .gone, parts.takeText() ?? "")
+        return (outcome, newID.isEmpty ? nil : newID)
     }
 }
 
@@ -121,10 +121,13 @@ private struct DeadLetter {
     init(_ entries: inout RedisCursor) {
         guard var fields = entries.takeArray() else { return }
         while let name = fields.takeBytes(), let value = fields.takeBytes() {
-            if name.isSame(as: "original_stream") { stream = DeadLetter.name(value).map(StreamName.init(bytes:)) }
-            if name.isSame(as: "group") { group = DeadLetter.name(value).map(GroupName.init(bytes:)) }
-            if name.isSame(as: "original_id") { id = StreamID(value) }
-            if name.isSame(as: "original_data") { data = Array(value) }
+            switch DeadLetterField(rawValue: String(decoding: name, as: UTF8.self)) {
+            case .originalStream: stream = DeadLetter.name(value).map(StreamName.init(bytes:))
+            case .originalID: id = StreamID(value)
+            case .originalData: data = Array(value)
+            case .group: group = DeadLetter.name(value).map(GroupName.init(bytes:))
+            default: break
+            }
         }
         if stream?.isReserved == true { stream = nil }
     }
@@ -156,6 +159,24 @@ private struct DeadLetter {
 
 /// What became of each dead letter, as it comes.
 private struct RedriveResults {
+    /// As replies say it.
+    enum Mode: String {
+        /// Back in its group alone; or anew, for every group.
+        case pending, added
+        case skipped
+        case notFound = "not_found"
+
+        var isRedriven: Bool { self == .pending || self == .added }
+
+        init(_ outcome: RedriveScript.Outcome) {
+            switch outcome {
+            case .pending: self = .pending
+            case .added: self = .added
+            case .gone, .absent: self = .notFound
+            }
+        }
+    }
+
     let body: ByteBuffer
     private(set) var count = 0
     private(set) var redriven = 0
@@ -169,12 +190,12 @@ private struct RedriveResults {
         body.append(literal: "{\"results\":[")
     }
 
-    mutating func append(_ id: StreamID, mode: String, reason: String? = nil, newID: String? = nil) {
+    mutating func append(_ id: StreamID, mode: Mode, reason: String? = nil, newID: String? = nil) {
         open(id)
         body.append(literal: ",\"mode\":\"")
-        body.append(mode)
+        body.append(mode.rawValue)
         body.append(UInt8(ascii: "\""))
-        if mode == "pending" || mode == "added" { redriven += 1 }
+        if mode.isRedriven { redriven += 1 }
         for (name, value) in [("reason", reason), ("new_id", newID)] {
             guard let value else { continue }
             body.append(",\"\(name)\":")

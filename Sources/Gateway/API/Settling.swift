@@ -15,9 +15,12 @@ extension API {
         }
         let items = try Settlement(try await call.jsonBody(limits), limits).items
         let settle = SettleScript.call(stream, group, by: consumer, items, wantsStats: wantsStats)
+        let time = releaseTime
         var parts = try await ask(SettleScript.script, settle, stream, group).elements
         let results = newBody()
-        let outcome = write(items, &parts, to: results)
+        var released: [StreamID] = []
+        let outcome = write(items, &parts, to: results, &released)
+        release(released, stream, group, by: .only(consumer), time)
         guard outcome != .allLost else {
             defer { loop.buffers.give(results) }
             throw .leaseLost(results: String(decoding: results.bytes, as: UTF8.self))
@@ -35,18 +38,21 @@ extension API {
         case allDone, allLost, mixed
     }
 
-    /// The list of results, from the list of statuses.
-    private func write(_ items: [Settlement.Item], _ parts: inout RedisCursor, to body: ByteBuffer) -> Outcome {
+    /// The list of results, from the list of statuses. `released`: which are not the consumer's any more.
+    private func write(
+        _ items: [Settlement.Item], _ parts: inout RedisCursor, to body: ByteBuffer, _ released: inout [StreamID]
+    ) -> Outcome {
         var statuses = parts.takeArray()
         var (done, lost) = (0, 0)
         body.append(UInt8(ascii: "["))
         for (index, item) in items.enumerated() {
-            let status = statuses?.takeBytes() ?? UnsafeRawBufferPointer(start: nil, count: 0)
+            let status = statuses?.takeBytes() ?? .empty
             if status.isSame(as: "lease_lost") {
                 lost += 1
             } else if item.operation == .ack || !status.isSame(as: "not_pending") {
                 done += 1
             }
+            if item.operation != .extend || !status.isSame(as: "done") { released.append(item.id) }
             body.append(literal: index == 0 ? "{\"id\":\"" : ",{\"id\":\"")
             body.append("\(item.id)")
             body.append(literal: "\",\"op\":\"")
@@ -57,28 +63,6 @@ extension API {
         }
         body.append(UInt8(ascii: "]"))
         return done == items.count ? .allDone : lost == items.count ? .allLost : .mixed
-    }
-
-    /// What a client that has gone was to get becomes unowned, a slice at a time. What was delivered again since, perhaps to
-    /// the same client under the same name, is left where it is. With its group everything that was pending has gone.
-    func handBack(
-        _ stream: StreamName, _ group: GroupName, from consumer: ConsumerName, _ deliveries: [Delivery]
-    ) async throws(RedisError) {
-        for start in stride(from: 0, to: deliveries.count, by: Limits.scriptSlice) {
-            let slice = deliveries[start..<min(start + Limits.scriptSlice, deliveries.count)]
-            let reply: RedisReply
-            do {
-                reply = try await store.evaluate(SettleScript.script, SettleScript.handBack(stream, group, from: consumer, slice))
-            } catch {
-                if error.code == .noGroup || error.code == .wrongType { return }
-                throw error
-            }
-            var parts = reply.elements
-            guard var statuses = parts.takeArray() else { continue }
-            while statuses.remaining > 0 {
-                if statuses.takeBytes()?.isSame(as: "done") ?? false { longPoll.counters.handedBack += 1 }
-            }
-        }
     }
 }
 

@@ -10,7 +10,7 @@ extension API {
     func listDeliveries(_ call: Call) async throws(Problem) -> Response {
         let query = try call.query(["status", "count"])
         let filter = try query.text("status").map { text throws(Problem) in try DeliveryFilter(text) }
-        let count = try query.integer("count", in: 1...2 * limits.sinkAttempts) ?? 100
+        let count = try query.integer("count", in: 1...2 * Limits.sinkAttempts) ?? 100
         let name = try await findSink(call).name
         let lists = try await askAll([
             .lrange(GatewayKeys.sinkAttempts(name, failed: true)), .lrange(GatewayKeys.sinkAttempts(name, failed: false)),
@@ -48,12 +48,12 @@ extension API {
         guard let outbound = sinks.host?.outbound else { throw SinkError(sink: definition.name, problem: "the gateway is starting") }
         var definition = definition
         definition.timeout = min(definition.timeout, limits.sinkTestTime)
-        let means = try SinkMeans(definition)
-        let wire = SinkWire(definition, stream: definition.streams[0], means: means)
+        let resources = try SinkResources(definition)
+        let wire = SinkWire(definition, stream: definition.streams[0], resources: resources)
         let wall = loop.clock.wallTime
         let sample = wire.sample(StreamID(UInt64(wall.milliseconds), 0))
         let request = wire.request(sample, deliveryCount: 1, wallTime: wall)
-        let authorization = SinkAuthorization(definition, means, loop, outbound, sinks.log)
+        let authorization = SinkAuthorization(definition, resources, loop, outbound, sinks.log)
         let result: WebhookResult = await withUnsafeContinuation { continuation in
             guard let authorization else { return outbound.send(request) { continuation.resume(returning: $0) } }
             authorization.post {

@@ -8,7 +8,7 @@ extension API {
     /// One for each of `found`, in their order. `isWhole`: with its streams and replicas.
     func standings(_ found: some Collection<FoundSink>, isWhole: Bool) async throws(Problem) -> [SinkStanding] {
         let reports = try await reports(of: found.map(\.name))
-        var standings = found.map { SinkStanding(definition: $0.definition, stop: $0.stop, reports: reports[$0.name] ?? [], wall: loop.clock.wallTime) }
+        var standings = found.map { SinkStanding(definition: $0.definition, names: $0.streams, stop: $0.stop, reports: reports[$0.name] ?? [], wall: loop.clock.wallTime) }
         try await fillStreams(&standings, isWhole: isWhole)
         if isWhole { try await fillOldest(&standings) }
         return standings
@@ -32,22 +32,18 @@ extension API {
     }
 
     private func fillStreams(_ standings: inout [SinkStanding], isWhole: Bool) async throws(Problem) {
-        var commands: [RedisCommand] = []
-        for standing in standings {
-            guard let definition = standing.definition else { continue }
-            let group = GroupName(definition.group)
-            for stream in definition.streams { commands += SinkStanding.Stream.questions(StreamName(stream), group, isWhole: isWhole) }
-        }
-        guard !commands.isEmpty else { return }
-        let answers: [Result<RedisReply, RedisError>]
-        do { answers = try await store.send(commands, tracked: false) } catch { throw Problem(error) }
-        let step = SinkStanding.Stream.answerCount(isWhole: isWhole)
-        var place = 0
-        for index in standings.indices {
-            guard let definition = standings[index].definition else { continue }
-            for stream in definition.streams {
-                standings[index].streams.append(.init(stream, GroupName(definition.group), answers[place..<place + step]))
-                place += step
+        let asked = standings.indices.flatMap { index in standings[index].names.map { (index: index, stream: $0) } }
+        for slice in asked.slices(of: 200) {
+            let groups = slice.map { GroupName(standings[$0.index].definition?.group ?? "") }
+            let commands = zip(slice, groups).flatMap { SinkStanding.Stream.questions(StreamName($0.stream), $1, isWhole: isWhole) }
+            let answers: [Result<RedisReply, RedisError>]
+            do { answers = try await store.send(commands, tracked: false) } catch { throw Problem(error) }
+            let step = SinkStanding.Stream.answerCount(isWhole: isWhole)
+            for (place, (ask, group)) in zip(slice, groups).enumerated() {
+                let stream = SinkStanding.Stream(ask.stream, group, answers[place * step..<(place + 1) * step])
+                // What a glob has found may be gone by now.
+                let isGone = stream.reason?.code == "stream_not_found" && standings[ask.index].definition?.streams.contains(ask.stream) == false
+                if !isGone { standings[ask.index].streams.append(stream) }
             }
         }
     }
@@ -89,7 +85,7 @@ extension SinkStanding {
         var members = [
             "\"name\":\(jsonText(sink.name))", "\"source\":\"\(sink.isConfigured ? "configuration" : "api")\"",
             "\"read_only\":\(sink.isConfigured)", "\"definition\":\(sink.definition?.json(showsSecrets: false) ?? "null")",
-            "\"state\":\"\(state)\"", "\"since_ms\":\((stop?.since).json)", "\"reasons\":[\(reasons.map(\.json).joined(separator: ","))]",
+            "\"state\":\"\(state.rawValue)\"", "\"since_ms\":\((stop?.since).json)", "\"reasons\":[\(reasons.map(\.json).joined(separator: ","))]",
             "\"counters\":{\(names.map { "\"\($0)\":\(count($0))" }.joined(separator: ","))}", "\"lag\":\(lag.json)",
             "\"pending\":\(pending)",
         ]
@@ -113,7 +109,7 @@ extension SinkStanding {
     }
 
     private func json(_ report: SinkReport) -> String {
-        "{\"replica\":\(jsonText(report.replica)),\"consumer\":\(jsonText(report.consumer)),\"state\":\(jsonText(report.state)),"
+        "{\"replica\":\(jsonText(report.replica)),\"consumer\":\(jsonText(report.consumer)),\"state\":\"\(report.state.rawValue)\","
             + "\"until_ms\":\(report.until.json),\"in_flight\":\(report.count("in_flight")),\"held\":\(report.count("held")),"
             + "\"failures_in_a_row\":\(report.failuresInARow),\"last_success_ms\":\(report.lastSuccess.json),"
             + "\"last_failure\":\(report.lastFailure ?? "null")}"

@@ -13,24 +13,31 @@ struct FoundSink {
     /// As Redis has it; empty for one of the configuration.
     var stored: [UInt8] = []
     var stop: SinkStop?
+    /// Streams that its globs match, as a gateway found them last.
+    var found: [String] = []
+
+    /// All that it reads.
+    var streams: [String] { (definition?.names ?? []) + found }
+
+    /// As Redis keeps them.
+    mutating func readFound(_ bytes: UnsafeRawBufferPointer) {
+        guard let definition else { return }
+        let names = Set(definition.streams)
+        found = SinkFinds(json: bytes).streams.filter { !names.contains($0) && definition.mayRead($0) }
+    }
 }
 
 extension API {
     /// `GET /v1/sinks`
     func listSinks(_ call: Call) async throws(Problem) -> Response {
         _ = try call.query()
-        let body = newBody()
-        body.append(literal: "{\"sinks\":[")
-        var isFirst = true
         let found = try await allSinks().filter { call.caller.mayUse($0) }
-        for slice in found.slices(of: 50) {
-            for (sink, standing) in zip(slice, try await standings(slice, isWhole: false)) {
-                if !isFirst { body.append(UInt8(ascii: ",")) }
-                isFirst = false
-                standing.write(sink, isWhole: false, to: body)
-            }
-        }
-        body.append(literal: "]}")
+        var standings: [SinkStanding] = []
+        for slice in found.slices(of: 50) { standings += try await self.standings(slice, isWhole: false) }
+        let body = newBody()
+        body.append(literal: "{\"sinks\":")
+        body.appendList(zip(found, standings)) { sink, standing in standing.write(sink, isWhole: false, to: body) }
+        body.append(UInt8(ascii: "}"))
         return json(body)
     }
 
@@ -60,7 +67,7 @@ extension API {
             throw Problem(.tooLarge, "A sink's definition is at most \(limits.sinkDefinitionBytes) bytes, not \(stored.count).")
         }
         let room = limits.sinks - config.sinks.count
-        let reply = try await ask(PutSinkScript.script, PutSinkScript.call(name, stored, limit: room))
+        let reply = try await ask(PutSinkScript.script, PutSinkScript.call(definition, stored, limit: room))
         guard reply.integer != -1 else { throw Problem(.tooLarge, "There are \(limits.sinks) sinks already.") }
         let body = newBody()
         body.append(definition.json(showsSecrets: false))
@@ -117,13 +124,26 @@ extension API {
         let stop = replies[1].withBytes { SinkStop(json: $0) }
         if let definition = config.sinks.first(where: { $0.name == name }) {
             try call.caller.require(definition)
-            return FoundSink(definition, stop)
+            return try await readingFound([FoundSink(definition, stop)])[0]
         }
         guard !replies[0].isNull else { throw .sinkNotFound(name) }
         let sink = replies[0].withBytes { FoundSink(name, $0, stop) }
         if let definition = sink.definition { try call.caller.require(definition) }
         guard call.caller.mayUse(sink) else { throw Problem(.forbidden, "This version can't read the sink's definition, so that it can't tell whose it is.") }
-        return sink
+        return try await readingFound([sink])[0]
+    }
+
+    /// With the streams that their globs match.
+    private func readingFound(_ sinks: [FoundSink]) async throws(Problem) -> [FoundSink] {
+        var sinks = sinks
+        let seeking = sinks.indices.compactMap { place in
+            sinks[place].definition.flatMap { $0.globs.isEmpty ? nil : (place: place, definition: $0) }
+        }
+        for slice in seeking.slices(of: 50) {
+            let replies = try await askAll(slice.map { .hget(GatewayKeys.sinkGlobs($0.definition.name), SinkFinds.field($0.definition)) })
+            for ((place, _), reply) in zip(slice, replies) { reply.withBytes { sinks[place].readFound($0) } }
+        }
+        return sinks
     }
 
     /// By name, in its order.
@@ -142,7 +162,7 @@ extension API {
                 if let definition = definitions.takeBytes() { found.append(FoundSink(name, definition, stops[name])) }
             }
         }
-        return found.sorted { $0.name < $1.name }
+        return try await readingFound(found.sorted { $0.name < $1.name })
     }
 
     private func refuseConfigured(_ name: String) throws(Problem) {
@@ -160,7 +180,7 @@ extension API {
 
     /// What a sink reads, and where its dead letters go, is a stream or nothing yet.
     private func requireStreamTypes(_ definition: SinkDefinition) async throws(Problem) {
-        let streams = definition.allStreams
+        let streams = definition.reach.filter(\.isName).map { StreamName(bytes: $0.prefix) }
         for (stream, type) in zip(streams, try await askAll(streams.map { .type($0.bytes) })) {
             guard type.matches("none") || type.matches("stream") else { throw .notAStream(stream) }
         }
@@ -206,14 +226,13 @@ extension SinkDefinition {
         let node: ConfigNode
         do { node = try ConfigNode.parse(json: bytes, source: "request body") } catch { throw Problem(error) }
         do { self = try .parse(name: name, node, by: .caller(config)) } catch { throw Problem(body: error) }
-        do { _ = try SinkMeans(self) } catch { throw .body(error.problem, at: "/\(error.key)") }
+        do { _ = try SinkResources(self) } catch { throw .body(error.problem, at: "/\(error.key)") }
     }
 
-    /// What it reads, and where its dead letters go.
-    var allStreams: [StreamName] {
-        var names = streams
-        for stream in streams { if let dead = deadLetterStream(of: stream), !names.contains(dead) { names.append(dead) } }
-        return names.map { StreamName($0) }
+    /// What it may read, and where its dead letters may go; each once.
+    var reach: [Glob] {
+        var seen: Set<Glob> = []
+        return (streams.map { Glob.isGlob($0) ? Glob($0) : Glob(literal: $0) } + deadLetterStreams).filter { seen.insert($0).inserted }
     }
 }
 
@@ -235,13 +254,19 @@ extension Problem {
 extension Caller {
     func mayUse(_ sink: FoundSink) -> Bool {
         guard token != nil else { return true }
-        guard let definition = sink.definition else { return token?.streams.contains("*") == true }
-        return definition.allStreams.allSatisfy { mayUse($0.bytes) }
+        guard let definition = sink.definition else { return mayUse(all: Glob("*")) }
+        return definition.reach.allSatisfy { mayUse(all: $0) }
     }
 
     /// All that it reads and writes.
     func require(_ definition: SinkDefinition) throws(Problem) {
-        for stream in definition.allStreams { try require(stream.bytes) }
+        for streams in definition.reach where !mayUse(all: streams) {
+            if streams.isName { try require(streams.prefix) }
+            throw Problem(
+                .forbidden,
+                "The token '\(token?.name ?? "")' is not for all streams that \(Array(streams.text.utf8).quoted) matches: one of its own patterns has to be the same, or a prefix of it and *."
+            )
+        }
     }
 }
 

@@ -107,6 +107,12 @@ class SlicedList: SlicedReply {
     /// All, for one who can't stream.
     final func takeAll(into body: ByteBuffer) async throws(RedisError) {
         repeat { try await takeOrEnd(into: body) } while wantsMore && !isCut
+        noteCut()
+    }
+
+    /// It is over: it may have ended because of its bytes.
+    private final func noteCut() {
+        if hasMore, taken < wanted, bytes >= byteLimit { api.metrics.values.readsCut += 1 }
     }
 
     /// Redis has failed in the middle.
@@ -124,6 +130,7 @@ class SlicedList: SlicedReply {
     final override func proceed(_ body: ByteBuffer) async -> Bool {
         do { try await takeSlice(into: body) } catch { isCut = true }
         guard isCut || !wantsMore else { return true }
+        noteCut()
         end(body)
         return false
     }
@@ -131,6 +138,7 @@ class SlicedList: SlicedReply {
     /// The answer that begins with `body`: whole where nothing more is wanted.
     final func answer(_ body: ByteBuffer) -> Response {
         if wantsMore && !isCut { return response(begun: body) }
+        noteCut()
         end(body)
         return api.json(body)
     }

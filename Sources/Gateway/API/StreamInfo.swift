@@ -8,7 +8,7 @@ import Redis
 struct StreamInfo {
     private let reply: RedisReply
     private(set) var length: Int64 = 0
-    private(set) var lastGeneratedID = UnsafeRawBufferPointer(start: nil, count: 0)
+    private(set) var lastGeneratedID = UnsafeRawBufferPointer.empty
     private var radixTreeKeys: Int64 = 0
     private var radixTreeNodes: Int64 = 0
     private var groups: Int64 = 0
@@ -94,9 +94,9 @@ struct StreamDetails {
     func write(by writer: MessageWriter) {
         let body = writer.body
         body.append(literal: ",\"entries\":")
-        body.append(list: entries) { writer.write(&$0) }
+        body.appendList(entries) { writer.write(&$0) }
         body.append(literal: ",\"group_details\":")
-        body.append(list: groups) { rows in
+        body.appendList(groups) { rows in
             if let group = GroupDetails(&rows) { group.write(to: body) }
         }
     }
@@ -104,10 +104,7 @@ struct StreamDetails {
 
 /// A group of XINFO STREAM FULL.
 private struct GroupDetails {
-    private var name = UnsafeRawBufferPointer(start: nil, count: 0)
-    private var lastDeliveredID = UnsafeRawBufferPointer(start: nil, count: 0)
-    private var entriesRead: Int64?
-    private var lag: Int64?
+    private var position = GroupPosition()
     private var pendingCount: Int64 = 0
     private var pending: RedisCursor?
     private var consumers: RedisCursor?
@@ -115,32 +112,23 @@ private struct GroupDetails {
     init?(_ rows: inout RedisCursor) {
         guard var row = rows.takeArray() else { return nil }
         while let key = row.takeBytes() {
-            if key.isSame(as: "name") { name = row.takeBytes() ?? name }
-            else if key.isSame(as: "last-delivered-id") { lastDeliveredID = row.takeBytes() ?? lastDeliveredID }
-            else if key.isSame(as: "entries-read") { entriesRead = row.takeInteger() }
-            else if key.isSame(as: "lag") { lag = row.takeInteger() }
-            else if key.isSame(as: "pel-count") { pendingCount = row.takeInteger() ?? 0 }
+            if key.isSame(as: "pel-count") { pendingCount = row.takeInteger() ?? 0 }
             else if key.isSame(as: "pending") { pending = row.takeArray() }
             else if key.isSame(as: "consumers") { consumers = row.takeArray() }
-            else { row.skip() }
+            else if !position.take(key, from: &row) { row.skip() }
         }
     }
 
     func write(to body: ByteBuffer) {
         body.append(literal: "{\"name\":")
-        body.appendNameValue("name", name)
-        body.append(literal: ",\"last_delivered_id\":")
-        body.appendJSON(string: lastDeliveredID)
-        body.append(literal: ",\"entries_read\":")
-        body.append(entriesRead)
-        body.append(literal: ",\"lag\":")
-        body.append(lag)
+        body.appendNameValue("name", position.name)
+        position.write(to: body)
         body.append(literal: ",\"pel_count\":")
         body.append(pendingCount)
         body.append(literal: ",\"pending\":")
-        body.append(list: pending) { $0.writePending(withConsumer: true, to: body) }
+        body.appendList(pending) { $0.writePending(withConsumer: true, to: body) }
         body.append(literal: ",\"consumers\":")
-        body.append(list: consumers) { rows in
+        body.appendList(consumers) { rows in
             if let consumer = ConsumerDetails(&rows) { consumer.write(to: body) }
         }
         body.append(UInt8(ascii: "}"))
@@ -149,7 +137,7 @@ private struct GroupDetails {
 
 /// A consumer of XINFO STREAM FULL.
 private struct ConsumerDetails {
-    private var name = UnsafeRawBufferPointer(start: nil, count: 0)
+    private var name = UnsafeRawBufferPointer.empty
     private var seenTime: Int64 = 0
     /// Since 7.2; nil also where it never got anything.
     private var activeTime: Int64?
@@ -178,7 +166,7 @@ private struct ConsumerDetails {
         body.append(literal: ",\"pel_count\":")
         body.append(pendingCount)
         body.append(literal: ",\"pending\":")
-        body.append(list: pending) { $0.writePending(withConsumer: false, to: body) }
+        body.appendList(pending) { $0.writePending(withConsumer: false, to: body) }
         body.append(UInt8(ascii: "}"))
     }
 }
@@ -189,7 +177,7 @@ extension RedisCursor {
         guard var row = takeArray() else { return }
         body.append(literal: "{\"id\":")
         body.append(text: row.takeBytes())
-        if withConsumer { body.appendName("consumer", row.takeBytes() ?? UnsafeRawBufferPointer(start: nil, count: 0)) }
+        if withConsumer { body.appendName("consumer", row.takeBytes() ?? .empty) }
         body.append(literal: ",\"delivery_time_ms\":")
         body.append(row.takeInteger())
         body.append(literal: ",\"delivery_count\":")
@@ -202,19 +190,5 @@ extension ByteBuffer {
     /// A text that is UTF-8, or `null`.
     fileprivate func append(text: UnsafeRawBufferPointer?) {
         if let text { appendJSON(string: text) } else { append(literal: "null") }
-    }
-
-    /// An array; `write` writes the element at the cursor and passes it.
-    fileprivate func append(list: RedisCursor?, _ write: (inout RedisCursor) -> Void) {
-        append(UInt8(ascii: "["))
-        if var list {
-            var isFirst = true
-            while !list.isAtEnd {
-                if !isFirst { append(UInt8(ascii: ",")) }
-                isFirst = false
-                write(&list)
-            }
-        }
-        append(UInt8(ascii: "]"))
     }
 }

@@ -9,8 +9,8 @@ extension API {
     func listStreams(_ call: Call) async throws(Problem) -> Response {
         let query = try call.query(["match", "cursor", "count"])
         let pattern = try query.bytes("match")
-        if let pattern, !(1...limits.nameBytes).contains(pattern.count) {
-            throw .parameter("match", "a glob has 1 to \(limits.nameBytes) bytes, not \(pattern.count).")
+        if let pattern, !(1...Limits.nameBytes).contains(pattern.count) {
+            throw .parameter("match", "a glob has 1 to \(Limits.nameBytes) bytes, not \(pattern.count).")
         }
         let cursor = try query.bytes("cursor")?.scanCursor() ?? 0
         let count = try query.integer("count", in: 1...limits.count) ?? 100
@@ -26,20 +26,21 @@ extension API {
     /// Hides what is the gateway's own, and what the caller's token is not for.
     private func listing(_ reply: RedisReply, for caller: Caller) -> Response {
         let body = newBody()
-        body.append(literal: "{\"streams\":[")
         var parts = reply.elements
         let next = parts.takeBytes()
         var names = parts.takeArray()
-        var isFirst = true
+        var streams: [StreamName] = []
         while let name = names?.takeBytes() {
             let stream = StreamName(bytes: Array(name))
-            guard !stream.isReserved, caller.mayUse(stream.bytes) else { continue }
-            body.append(literal: isFirst ? "{\"name\":" : ",{\"name\":")
-            isFirst = false
-            body.appendNameValue("name", name)
+            if !stream.isReserved, caller.mayUse(stream.bytes) { streams.append(stream) }
+        }
+        body.append(literal: "{\"streams\":")
+        body.appendList(streams) { stream in
+            body.append(literal: "{\"name\":")
+            stream.bytes.withUnsafeBytes { body.appendNameValue("name", $0) }
             body.append(UInt8(ascii: "}"))
         }
-        body.append(literal: "],\"cursor\":")
+        body.append(literal: ",\"cursor\":")
         if let next, !next.isSame(as: "0") { body.appendJSON(string: next) } else { body.append(literal: "null") }
         body.append(UInt8(ascii: "}"))
         return json(body)

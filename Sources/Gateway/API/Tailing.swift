@@ -53,8 +53,8 @@ extension API {
         guard call.request.method != .head else { return GroupTail(self, read, maxPending: maxPending, first: nil, nil).response }
         let place = try longPoll.takePlace([read.stream], for: waitingClient(call))
         do throws(Problem) {
-            let count = GroupTail.firstCount(maxPending, limits)
-            let first = try await ask(GroupTail.recall(read, after: .zero, count: count, self), read.stream, read.group)
+            let first = Recall(read, after: .zero, count: GroupTail.firstCount(maxPending, limits))
+            try await first.ask(self)
             return GroupTail(self, read, maxPending: maxPending, first: first, place).response
         } catch {
             longPoll.givePlace(place)

@@ -2,6 +2,7 @@
 
 import Crypto
 import HTTP
+import Net
 
 struct Gatekeeper {
     /// A token that may call; of the secret only its digest is kept.
@@ -9,19 +10,19 @@ struct Gatekeeper {
         var name: String
         var digest: [UInt8]
         var scopes: [TokenDefinition.Scope]
-        var streams: [String]
+        var streams: [Glob]
     }
 
     private let tokens: [Token]
     private let isLoopback: Bool
     private let allowedHosts: [String]
-    private let allowedOrigins: [String]
+    let allowedOrigins: AllowedOrigins
 
     init(_ config: Config, tokens: [Token]) {
         self.tokens = tokens
         isLoopback = config.isLoopback
         allowedHosts = config.allowedHosts.map { $0.lowercased() }
-        allowedOrigins = config.allowedOrigins.map { $0.lowercased() }
+        allowedOrigins = AllowedOrigins(config)
     }
 
     /// Refuses a call that may not be made. Every POST with a plain or empty body is a "simple request" that
@@ -31,6 +32,7 @@ struct Gatekeeper {
         if isLoopback { try checkHost(request) }
         if route.access == .page { return Caller() }
         try checkOrigin(request)
+        if route.method == .get, route.events == .only { try checkPage(request) }
         guard !tokens.isEmpty, route.access != .open else { return Caller() }
         let token = try authenticate(request)
         let caller = Caller(token: token)
@@ -57,13 +59,26 @@ struct Gatekeeper {
 
     private func checkOrigin(_ request: Request) throws(Problem) {
         let origin = request.header("origin")
-        let isAllowed = origin.map { allowedOrigins.contains(String(decoding: $0, as: UTF8.self).lowercased()) } ?? false
-        if isAllowed { return }
+        if let origin, allowedOrigins.contains(origin) { return }
         if let site = request.header("sec-fetch-site"), site.isSame(as: "cross-site") || site.isSame(as: "same-site") {
             throw Problem(.forbiddenOrigin, "Web pages of other sites may not call; add theirs to allowed_origins.")
         }
-        guard let origin, !origin.isSame(as: request.host, afterScheme: ["http://", "https://"]) else { return }
+        guard let origin, !isOwn(origin, request) else { return }
         throw Problem(.forbiddenOrigin, "The origin \(Array(origin).quoted) may not call; add it to allowed_origins.")
+    }
+
+    private func isOwn(_ origin: UnsafeRawBufferPointer, _ request: Request) -> Bool {
+        origin.isSame(as: request.host, afterScheme: ["http://", "https://"])
+    }
+
+    /// Of the GET that changes a group, where it needs no token. Any page can have a browser send one without an Origin (by
+    /// `fetch` in the mode no-cors, which may set Accept), and over plain http, but to loopback, without Sec-Fetch-Site.
+    /// Then its page must be one of ours by the Referer, which no page can forge. Who is no browser sends none of these.
+    private func checkPage(_ request: Request) throws(Problem) {
+        guard tokens.isEmpty, request.header("origin") == nil, request.header("sec-fetch-site") == nil else { return }
+        guard let agent = request.header("user-agent"), agent.starts(with: "Mozilla/".utf8) else { return }
+        if let origin = request.header("referer")?.origin, isOwn(origin, request) || allowedOrigins.contains(origin) { return }
+        throw Problem(.forbiddenOrigin, "A browser sent this without a word on whose page it is for; send the Referer, use https, or POST …/stream.")
     }
 
     private func authenticate(_ request: Request) throws(Problem) -> Token {
@@ -89,7 +104,12 @@ struct Caller {
 
     func mayUse(_ stream: [UInt8]) -> Bool {
         guard let token else { return true }
-        return token.streams.contains { globMatches(Array($0.utf8), stream) }
+        return token.streams.contains { $0.matches(stream) }
+    }
+
+    /// Whether it may use whatever `streams` matches.
+    func mayUse(all streams: Glob) -> Bool {
+        streams.isName ? mayUse(streams.prefix) : token?.streams.contains { $0.covers(streams) } ?? true
     }
 
     func require(_ stream: [UInt8]) throws(Problem) {
@@ -110,6 +130,16 @@ extension UnsafeRawBufferPointer {
         return end > 0 ? UnsafeRawBufferPointer(rebasing: self[..<(end - 1)]) : self
     }
 
+    /// Of a URL: its scheme and authority.
+    fileprivate var origin: UnsafeRawBufferPointer {
+        var slashes = 0
+        let end = firstIndex { byte in
+            if byte == UInt8(ascii: "/") { slashes += 1 }
+            return slashes == 3
+        }
+        return UnsafeRawBufferPointer(rebasing: self[..<(end ?? count)])
+    }
+
     /// Whether this is one of `schemes` followed by `authority`, letter case aside.
     fileprivate func isSame(as authority: UnsafeRawBufferPointer, afterScheme schemes: [StaticString]) -> Bool {
         schemes.contains { scheme in
@@ -119,29 +149,4 @@ extension UnsafeRawBufferPointer {
                     == String(decoding: authority, as: UTF8.self).lowercased()
         }
     }
-}
-
-/// Redis' own globs as far as they are needed: `*` any run, `?` any byte, `\` before a literal one.
-func globMatches(_ pattern: [UInt8], _ name: [UInt8]) -> Bool {
-    var (p, n) = (0, 0)
-    var star: (pattern: Int, name: Int)?
-    while n < name.count {
-        if p < pattern.count, pattern[p] == UInt8(ascii: "*") {
-            star = (p, n)
-            p += 1
-            continue
-        }
-        let isEscaped = p + 1 < pattern.count && pattern[p] == UInt8(ascii: "\\")
-        let wanted = isEscaped ? pattern[p + 1] : p < pattern.count ? pattern[p] : nil
-        if let wanted, wanted == name[n] || wanted == UInt8(ascii: "?") && !isEscaped {
-            p += isEscaped ? 2 : 1
-            n += 1
-        } else if let last = star {
-            star = (last.pattern, last.name + 1)
-            (p, n) = (last.pattern + 1, last.name + 1)
-        } else {
-            return false
-        }
-    }
-    return pattern[p...].allSatisfy { $0 == UInt8(ascii: "*") }
 }

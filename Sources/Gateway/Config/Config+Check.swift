@@ -61,7 +61,11 @@ extension TokenDefinition {
             guard !scopes.isEmpty else { throw node.problem("expected at least one of publish, consume, admin") }
             return scopes
         }
-        reader.read("streams", into: &token.streams) { (node) throws(ConfigProblem) in try node.texts() }
+        reader.read("streams", into: &token.streams) { (node) throws(ConfigProblem) in
+            let globs = try node.texts()
+            for glob in globs { if let problem = Glob.problem(glob) { throw node.problem("\"\(printable(glob))\" is no glob: \(problem)") } }
+            return globs
+        }
         reader.refuse(["token", "secret", "value"], "a token is not written into the file; use sha256, file or env")
         reader.finish()
         guard reader.problems.isEmpty, let secret else { throw ConfigError(problems: reader.problems) }

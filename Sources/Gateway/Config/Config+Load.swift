@@ -1,10 +1,11 @@
 // From files, environment and arguments to a checked configuration.
 
 import Glibc
+import Net
 
 extension Config {
-    /// Cores that are online. (Fewer may be ours in a container with a cpuset: then say `loops`.)
-    static var cores: Int { max(Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))), 1) }
+    /// Cores that this process may run on.
+    static var cores: Int { NativeThread.availableCores }
 
     /// The configuration of a process.
     /// - Parameters:
@@ -205,7 +206,6 @@ extension Config {
     }
 }
 
-/// Small files of the operator's: the configuration and secrets.
 enum ConfigFile {
     /// All of it, at most 16 MiB; nil with `errno` set.
     static func read(_ path: String) -> [UInt8]? {

@@ -12,7 +12,7 @@ public struct Config: Sendable {
     /// The address to listen on: a number or a name.
     var host = "127.0.0.1"
     var port = 8080
-    /// Cores of the machine, unless told otherwise.
+    /// One a core that we may run on, unless told otherwise.
     var loops = Config.cores
 
     /// The Redis to use; nil starts a private one.
@@ -48,6 +48,8 @@ public struct Config: Sendable {
     var sinks: [SinkDefinition] = []
     /// Networks that sinks made over HTTP may name in their `allow_networks`.
     var sinkNetworks: [String] = []
+    /// From one walk over Redis' keys to the next, for streams that sinks' globs match.
+    var sinkScan: Duration = .seconds(10)
     /// Below this lie the files that sinks made over HTTP may name; nil: they may name none.
     var secretsDirectory: String?
     /// The sinks of the configuration too reach no private network but those of their `allow_networks`.
@@ -65,7 +67,7 @@ public struct Config: Sendable {
     }
 }
 
-/// A token that may call (API.md §8). The secret itself is fetched by `Auth`, which keeps only its digest.
+/// A token that may call (API.md §8). The secret itself is fetched by `GatewayMain`, which keeps only its digest.
 struct TokenDefinition: Sendable, Equatable {
     enum Scope: String, Sendable, CaseIterable { case publish, consume, admin }
     enum Secret: Sendable, Equatable {

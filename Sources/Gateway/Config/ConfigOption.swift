@@ -3,6 +3,9 @@
 // From the key (the last part of it) come the other two names: `max_count` is `SLUICE_MAX_COUNT` and
 // `--max-count`. A new option is a new row, and nothing else.
 
+import Net
+import Redis
+
 /// One option of the gateway.
 struct ConfigOption: Sendable {
     /// In sluice.yaml, with its section: `limits.max_count`.
@@ -48,7 +51,7 @@ struct ConfigOption: Sendable {
     private static func duration(
         _ key: String, _ path: any Path<Duration>, in range: ClosedRange<Int> = 1...86_400_000, _ help: String
     ) -> ConfigOption {
-        ConfigOption(key: key, shape: "MS", help: help, show: { "\($0[keyPath: path].wholeMilliseconds)" }) {
+        ConfigOption(key: key, shape: "MS", help: help, show: { "\($0[keyPath: path].milliseconds)" }) {
             (node, config) throws(ConfigProblem) in
             config[keyPath: path] = try node.duration(in: range)
         }
@@ -112,7 +115,7 @@ struct ConfigOption: Sendable {
         .duration("redis_timeout_ms", \.limits.redisTimeout, "How long Redis may take to answer a command."),
         .text("redis_server", \.redisServer, "PATH", "Program of the private Redis."),
         .text("data_dir", \.dataDirectory, "PATH", "Where the private Redis keeps its data ($XDG_STATE_HOME/sluice)."),
-        .choice("fsync", \.fsync, "How the private Redis writes to disk: everysec may lose a second in a power cut, always nothing."),
+        .choice("fsync", \.fsync, "How the private Redis writes to disk: everysec may lose two seconds in a power cut, always nothing."),
     ]
 
     static let reading: [ConfigOption] = [
@@ -126,7 +129,7 @@ struct ConfigOption: Sendable {
     static let access: [ConfigOption] = [
         .flag("insecure_no_auth", \.isOpenToAll, "Serve without tokens on an address that others can reach."),
         ConfigOption(
-            key: "allowed_origins", shape: "ORIGIN,…", help: "Web origins whose pages may call, as https://app.example.com.",
+            key: "allowed_origins", shape: "ORIGIN,…", help: "Web origins whose pages may call and read, as https://app.example.com.",
             show: { "[\($0.allowedOrigins.map(quoted).joined(separator: ", "))]" },
             set: { (node, config) throws(ConfigProblem) in config.allowedOrigins = try origins(node) }),
         .texts("allowed_hosts", \.allowedHosts, "HOST,…", "Names that Host may carry on loopback, besides localhost."),
@@ -142,6 +145,7 @@ struct ConfigOption: Sendable {
             key: "secrets_dir", shape: "PATH", help: "Where the files lie that sinks made over HTTP may name as secrets.",
             show: { $0.secretsDirectory.map(quoted) ?? "null" },
             set: { (node, config) throws(ConfigProblem) in config.secretsDirectory = node.isNull ? nil : try directory(node) }),
+        .duration("sink_scan_ms", \.sinkScan, in: 10...3_600_000, "How often Redis' keys are walked over for streams that sinks' globs match."),
     ]
 
     /// An absolute path, no slash at its end.
@@ -188,20 +192,13 @@ struct ConfigOption: Sendable {
     ]
 }
 
-extension Duration {
-    var wholeMilliseconds: Int64 {
-        components.seconds * 1000 + components.attoseconds / 1_000_000_000_000_000
-    }
-}
-
-/// The URL of a Redis, only as far as the configuration must know it; the connections parse the rest.
+/// The URL of a Redis, as the configuration keeps and shows it.
 enum RedisURL {
     static func checked(_ node: ConfigNode) throws(ConfigProblem) -> String {
         let url = try node.text("a URL")
-        let schemes = ["redis://", "unix://"]
-        guard let scheme = schemes.first(where: { url.hasPrefix($0) }), url.utf8.count > scheme.utf8.count else {
-            // Not quoted: a mistyped URL may hold a password.
-            throw node.problem("expected a URL as redis://127.0.0.1:6379 or unix:///path")
+        // Not quoted: it may hold a password. What the error says does not quote it either.
+        do throws(RedisEndpoint.InvalidURL) { _ = try RedisEndpoint(url: url) } catch {
+            throw node.problem("expected a URL as redis://127.0.0.1:6379 or unix:///path: \(error)")
         }
         return url
     }

@@ -9,20 +9,20 @@ struct Limits: Sendable, Equatable {
     // MARK: A request (API.md §9)
 
     /// Bytes of a request's line and headers together: what a connection may make us hold before we know who
-    /// calls. `sluice_http_rejected_total{code="TOO_LARGE"}`; 431 `TOO_LARGE`.
+    /// calls. `sluice_http_rejected_total{status="431"}`; 431 `TOO_LARGE`.
     var headBytes = 16 * 1024
-    /// Bytes of a request's target. Room for 100 streams by name. Same metric; 414 `TOO_LARGE`.
+    /// Bytes of a request's target. Room for 100 streams by name. `…{status="414"}`; 414 `TOO_LARGE`.
     var urlBytes = 8 * 1024
-    /// Headers of a request: each costs a comparison with each name we look for. Same metric; 431 `TOO_LARGE`.
+    /// Headers of a request: each costs a comparison with each name we look for. `…{status="431"}`; 431 `TOO_LARGE`.
     var headers = 100
-    /// Bytes of a body that is read whole (NDJSON streams past it). Same metric; 413 `TOO_LARGE`.
+    /// Bytes of a body that is read whole (NDJSON streams past it). `…{status="413"}`; 413 `TOO_LARGE`.
     var bodyBytes = 16 * 1024 * 1024
     /// JSON containers within containers: the reader recurses. `sluice_problems_total{code="INVALID_JSON"}`; 400
     /// `INVALID_JSON`.
     var jsonDepth = 64
-    /// Bytes of a stream's, group's or consumer's name: they go into every command.
+    /// Bytes of a stream's, group's or consumer's name: they go into every command, and logs, nudges and URLs stay readable.
     /// `sluice_problems_total{code="INVALID_PARAMETER"}`; 400 `INVALID_PARAMETER`.
-    var nameBytes = 512
+    static let nameBytes = 512
     /// Fields of a message: XADD is one command, and Redis runs nothing else meanwhile.
     /// `sluice_problems_total{code="TOO_LARGE"}`; 413 `TOO_LARGE`.
     var fields = 1000
@@ -110,6 +110,11 @@ struct Limits: Sendable, Equatable {
 
     /// Messages that a script moves at a time: Redis serves nobody else meanwhile, a few milliseconds. No problem.
     static let scriptSlice = 1000
+    /// Calls that hand back what clients were given that have gone, at a time and a loop. No problem: the others wait.
+    static let handBackCalls = 16
+    /// Messages that wait for that, of a loop: those of 20,000 tails with a `max_pending` of 100. `sluice_hand_backs_waiting`,
+    /// `sluice_hand_backs_dropped_total`; no problem: the newest stay with their consumer until they are claimed.
+    static let handBacks = 2_000_000
     /// Slices of the deletion of a consumer: one that gets messages as fast as they are handed on would never end.
     /// `sluice_problems_total{code="OUTCOME_UNKNOWN"}`; 504 `OUTCOME_UNKNOWN`, after which the call may be repeated.
     static let deletionSlices = 10_000
@@ -119,15 +124,18 @@ struct Limits: Sendable, Equatable {
     /// Sinks of the configuration and of the API together: each has a worker per stream. `sluice_sinks`;
     /// 413 `TOO_LARGE`.
     var sinks = 1000
-    /// Streams of a sink: each has a reader of its own. 400 `INVALID_JSON`, or refused with the configuration.
-    var sinkStreams = 100
+    /// Names and globs of a sink's `streams`: a definition is for people. 400 `INVALID_JSON`, or refused with the configuration.
+    static let sinkStreams = 100
+    /// Streams that a sink reads, those that its globs match among them: each has a reader of its own.
+    /// `sluice_sink_streams_left_out`; `too_many_streams` among the sink's `reasons`.
+    static let sinkStreamsFound = 1000
     /// Bytes of a definition as it is kept: every replica reads all of them. 413 `TOO_LARGE`.
     var sinkDefinitionBytes = 64 * 1024
     /// Attempts of each kind (failed, and a sample of the others) that are kept of a sink in Redis. No problem: older
     /// ones go.
-    var sinkAttempts = 100
+    static let sinkAttempts = 100
     /// Of these, successes told at a time: they are a sample. No problem.
-    var sinkSample = 10
+    static let sinkSample = 10
     /// How long a test of a sink may take, whatever its own `timeout_ms`. No problem: it is told as a timeout.
     var sinkTestTime: Duration = .seconds(30)
     /// Bytes of the answer's body that a test of a sink tells. No problem: it says that there is more.

@@ -1,5 +1,7 @@
 // The keys of a sink that say what its requests look like: `format`, `content_type`, `headers`.
 
+import Net
+
 extension SinkDefinition.Format: RawRepresentable {
     /// As it is written, `raw:FIELD` among them; nil for what is none, and for a field without a name.
     init?(rawValue: String) {
@@ -42,7 +44,7 @@ extension SinkDefinition {
         let parts = text.prefix { $0 != ";" }.split(separator: "/", omittingEmptySubsequences: false)
         let isType = parts.count == 2 && parts.allSatisfy { part in
             let name = part.drop { $0 == " " }
-            return !name.isEmpty && name.utf8.allSatisfy { isTokenByte($0) || $0 == UInt8(ascii: " ") }
+            return !name.isEmpty && name.utf8.allSatisfy { ASCII.isToken($0) || $0 == UInt8(ascii: " ") }
         }
         guard isType, text.utf8.allSatisfy({ (0x20..<0x7F).contains($0) }) else {
             throw node.problem("expected a media type, as in text/plain; charset=utf-8, found \"\(printable(text))\"")
@@ -112,10 +114,5 @@ extension SinkDefinition {
             return "{\(printable(word))} is no template; did you mean \"\(colon == nil ? meant : "{field:NAME}")\"?"
         }
         return nil
-    }
-
-    /// RFC 9110 §5.6.2.
-    static func isTokenByte(_ byte: UInt8) -> Bool {
-        (byte | 0x20 >= 0x61 && byte | 0x20 <= 0x7A) || (byte >= 0x30 && byte <= 0x39) || "!#$%&'*+-.^_`|~".utf8.contains(byte)
     }
 }

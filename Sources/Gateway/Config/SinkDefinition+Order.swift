@@ -25,7 +25,7 @@ extension SinkDefinition {
         // Two words have a meaning of their own: who writes them otherwise means them, or has a field that can't be named.
         let meant = ["none", "stream"].first { $0 == text.lowercased() }
         if let meant { throw node.problem("expected \(wanted), found \"\(printable(text))\"; did you mean \"\(meant)\"?") }
-        guard text.utf8.count <= Limits().nameBytes else { throw node.problem("a field's name is at most \(Limits().nameBytes) bytes here") }
+        guard text.utf8.count <= Limits.nameBytes else { throw node.problem("a field's name is at most \(Limits.nameBytes) bytes here") }
         return .field(text)
     }
 

@@ -1,5 +1,6 @@
 // Reading a sink's definition from the tree: key by key, then what several keys say together.
 
+import Net
 import Webhook
 
 extension SinkDefinition {
@@ -61,14 +62,12 @@ extension SinkDefinition {
         checkBatch(reader)
         checkOrder(reader)
         checkAccess(reader)
+        checkStreams(reader)
         if lease <= timeout + connectTimeout {
             reader.object(
                 "lease_ms", "must be above timeout_ms + connect_timeout_ms, or two replicas would deliver the same message")
         }
         if maxHeld < concurrency { reader.object("max_held", "must be at least concurrency (\(concurrency))") }
-        for stream in streams where deadLetterStream(of: stream) == stream {
-            reader.object("dead_letter", "is \"\(printable(stream))\", which the sink reads itself")
-        }
     }
 
     // MARK: Values
@@ -82,29 +81,11 @@ extension SinkDefinition {
         }
     }
 
-    private static func streamNames(_ node: ConfigNode) throws(ConfigProblem) -> [String] {
-        let nodes = try node.list()
-        guard !nodes.isEmpty else { throw node.problem("expected at least one stream") }
-        guard nodes.count <= Limits().sinkStreams else {
-            throw node.problem("a sink reads at most \(Limits().sinkStreams) streams, not \(nodes.count)")
-        }
-        var names: [String] = []
-        for node in nodes {
-            let name = try redisName(node)
-            guard !name.utf8.contains(where: { "*?[".utf8.contains($0) }) else {
-                throw node.problem("globs are not supported by this version; name the streams")
-            }
-            guard !names.contains(name) else { throw node.problem("\"\(printable(name))\" is named twice") }
-            names.append(name)
-        }
-        return names
-    }
-
     /// A name by the rules of API.md §1.3.
-    private static func redisName(_ node: ConfigNode) throws(ConfigProblem) -> String {
+    static func redisName(_ node: ConfigNode) throws(ConfigProblem) -> String {
         let name = try node.text("a name")
-        guard name.utf8.count <= Limits().nameBytes, !name.utf8.contains(0) else {
-            throw node.problem("a name is at most \(Limits().nameBytes) bytes, without NUL")
+        guard name.utf8.count <= Limits.nameBytes, !name.utf8.contains(0) else {
+            throw node.problem("a name is at most \(Limits.nameBytes) bytes, without NUL")
         }
         guard !name.hasPrefix("sluice:") else {
             throw node.problem("names that begin with \"sluice:\" are the gateway's own")
@@ -148,7 +129,7 @@ extension SinkDefinition {
         var headers: [Header] = []
         for member in try node.members() {
             let name = member.name.lowercased()
-            guard !name.isEmpty, name.utf8.allSatisfy(isTokenByte) else { throw member.value.problem("not a header's name") }
+            guard !name.isEmpty, name.utf8.allSatisfy(ASCII.isToken) else { throw member.value.problem("not a header's name") }
             guard !isReservedHeader(name) else {
                 throw member.value.problem("this header is set by the sink itself")
             }
@@ -201,8 +182,8 @@ extension SinkDefinition {
                 secrets.append(place)
                 continue
             }
-            guard isStandardSecret(text) else {
-                throw node.problem("expected whsec_ and the base64 of 24 to 64 bytes, or env:NAME, or file:PATH")
+            do throws(WebhookSecretError) { _ = try WebhookSecret(parsing: text) } catch {
+                throw node.problem("expected whsec_ and the base64 of 24 to 64 bytes, or env:NAME, or file:PATH: \(error)")
             }
             secrets.append(.literal(text))
         }
@@ -231,21 +212,6 @@ extension SinkDefinition {
             throw node.problem("a file: must lie below the gateway's own secrets_dir")
         }
         return path
-    }
-
-    /// Standard Webhooks 1.0: `whsec_` and base64 of 24 to 64 bytes.
-    static func isStandardSecret(_ text: String) -> Bool {
-        guard text.hasPrefix("whsec_") else { return false }
-        let encoded = text.dropFirst(6).utf8
-        let digits = encoded.prefix { $0 != UInt8(ascii: "=") }
-        let padding = encoded.count - digits.count
-        guard encoded.count % 4 == 0, padding <= 2, encoded.dropFirst(digits.count).allSatisfy({ $0 == UInt8(ascii: "=") }) else {
-            return false
-        }
-        let areDigits = digits.allSatisfy {
-            ($0 | 0x20 >= 0x61 && $0 | 0x20 <= 0x7A) || ($0 >= 0x30 && $0 <= 0x39) || $0 == 0x2B || $0 == 0x2F
-        }
-        return areDigits && (24...64).contains(encoded.count / 4 * 3 - padding)
     }
 }
 

@@ -33,9 +33,9 @@ extension SinkDefinition {
             ("format", text(format.rawValue)), ("content_type", contentType.map(text) ?? "null"), ("batch", batch.json), ("concurrency", "\(concurrency)"),
             ("rate_per_s", ratePerSecond.map { "\($0)" } ?? "null"), ("breaker_failures", "\(breakerFailures)"), ("max_held", "\(maxHeld)"),
             ("order_by", text(orderBy.text)),
-            ("timeout_ms", "\(timeout.wholeMilliseconds)"), ("connect_timeout_ms", "\(connectTimeout.wholeMilliseconds)"),
+            ("timeout_ms", "\(timeout.milliseconds)"), ("connect_timeout_ms", "\(connectTimeout.milliseconds)"),
             ("retry", retry.json), ("dead_letter", deadLetter.text.map(text) ?? "null"),
-            ("dead_letter_on", list(deadLetterOn.map { "\($0)" })), ("lease_ms", "\(lease.wholeMilliseconds)"),
+            ("dead_letter_on", list(deadLetterOn.map { "\($0)" })), ("lease_ms", "\(lease.milliseconds)"),
             ("on_success", text(onSuccess.rawValue)), ("reply_status", "\(honoursReplies)"), ("http_version", text(httpVersion.rawValue)),
             ("auth", auth?.json(showsSecrets: showsSecrets) ?? "null"), ("tls", tls.json),
             ("secrets", list(secrets.map { text(showsSecrets ? $0.text : SinkDefinition.mask) })),
@@ -52,14 +52,14 @@ extension SinkDefinition {
 
 extension SinkDefinition.Batch {
     fileprivate var json: String {
-        "{\"max_messages\":\(maxMessages),\"max_bytes\":\(maxBytes),\"linger_ms\":\(linger.wholeMilliseconds)}"
+        "{\"max_messages\":\(maxMessages),\"max_bytes\":\(maxBytes),\"linger_ms\":\(linger.milliseconds)}"
     }
 }
 
 extension SinkDefinition.Retry {
     fileprivate var json: String {
-        "{\"base_ms\":\(base.wholeMilliseconds),\"factor\":\(factor),\"max_ms\":\(max.wholeMilliseconds),\"jitter\":\(jitter),"
-            + "\"max_deliveries\":\(maxDeliveries),\"max_age_ms\":\(maxAge.map { "\($0.wholeMilliseconds)" } ?? "null")}"
+        "{\"base_ms\":\(base.milliseconds),\"factor\":\(factor),\"max_ms\":\(max.milliseconds),\"jitter\":\(jitter),"
+            + "\"max_deliveries\":\(maxDeliveries),\"max_age_ms\":\(maxAge.map { "\($0.milliseconds)" } ?? "null")}"
     }
 }
 

@@ -93,6 +93,7 @@ struct SinkDefinition: Sendable, Equatable {
     }
 
     var name: String
+    /// Names and globs, as they are written.
     var streams: [String] = []
     var group: String
     var start = Start.latest
@@ -137,11 +138,4 @@ struct SinkDefinition: Sendable, Equatable {
 
     /// A request may have several messages.
     var isBatched: Bool { batch.maxMessages > 1 }
-
-    /// The dead-letter stream of messages of `stream`; nil where there is none.
-    func deadLetterStream(of stream: String) -> String? {
-        guard case .stream(let pattern) = deadLetter else { return nil }
-        guard let place = pattern.firstRange(of: "{stream}") else { return pattern }
-        return pattern[..<place.lowerBound] + stream + pattern[place.upperBound...]
-    }
 }

@@ -22,7 +22,7 @@ final class DocsPage: @unchecked Sendable {
 
     private func make() {
         do throws(SystemError) {
-            try LoopThread { [self] in
+            try NativeThread { [self] in
                 let page = OpenAPIPage.shared
                 loop.execute { [self] in made(page) }
             }.detach()

@@ -1,5 +1,7 @@
 // The tokens of JSON: strings, numbers, the three names, and what is said when they are wrong.
 
+import Net
+
 extension JSONReader {
     // MARK: Strings (RFC 8259 §7)
 
@@ -74,13 +76,7 @@ extension JSONReader {
     static func fourHexDigits(_ bytes: UnsafeRawBufferPointer, at start: Int) -> UInt32? {
         var value: UInt32 = 0
         for byte in bytes[start..<start + 4] {
-            let digit: UInt8
-            switch byte {
-            case UInt8(ascii: "0")...UInt8(ascii: "9"): digit = byte - UInt8(ascii: "0")
-            case UInt8(ascii: "a")...UInt8(ascii: "f"): digit = byte - UInt8(ascii: "a") + 10
-            case UInt8(ascii: "A")...UInt8(ascii: "F"): digit = byte - UInt8(ascii: "A") + 10
-            default: return nil
-            }
+            guard let digit = ASCII.hexValue(byte) else { return nil }
             value = value << 4 | UInt32(digit)
         }
         return value
@@ -93,7 +89,7 @@ extension JSONReader {
         if bytes[index] == UInt8(ascii: "-") { index += 1 }
         if index < bytes.count, bytes[index] == UInt8(ascii: "0") {
             index += 1
-            guard index == bytes.count || !isDigit(bytes[index]) else {
+            guard index == bytes.count || !ASCII.isDigit(bytes[index]) else {
                 throw JSONError(kind: .syntax, offset: index, reason: "a number may not begin with a zero; write 7 for 07")
             }
         } else {
@@ -112,16 +108,12 @@ extension JSONReader {
     /// Past one digit or more.
     private func endOfDigits(_ start: Int) throws(JSONError) -> Int {
         guard start < bytes.count else { throw truncated("inside a number") }
-        guard isDigit(bytes[start]) else {
+        guard ASCII.isDigit(bytes[start]) else {
             throw JSONError(kind: .syntax, offset: start, reason: "expected a digit, found \(found(at: start))")
         }
         var index = start + 1
-        while index < bytes.count, isDigit(bytes[index]) { index += 1 }
+        while index < bytes.count, ASCII.isDigit(bytes[index]) { index += 1 }
         return index
-    }
-
-    private func isDigit(_ byte: UInt8) -> Bool {
-        byte >= UInt8(ascii: "0") && byte <= UInt8(ascii: "9")
     }
 
     /// `true`, `false` or `null`, whose first byte is there already.

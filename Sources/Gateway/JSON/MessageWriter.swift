@@ -1,7 +1,6 @@
 // Stream entries as JSON (API.md §1, "A message"), straight from Redis' reply: nothing is decoded in between.
 
 import Crypto
-import Glibc
 import Net
 import Redis
 
@@ -89,8 +88,8 @@ struct MessageWriter {
         body.append(shape.isObject ? UInt8(ascii: "{") : UInt8(ascii: "["))
         for place in 0..<count {
             // Names and values are texts; what is none would be written as an empty one.
-            let name = fields.takeBytes() ?? UnsafeRawBufferPointer(start: nil, count: 0)
-            let value = fields.takeBytes() ?? UnsafeRawBufferPointer(start: nil, count: 0)
+            let name = fields.takeBytes() ?? .empty
+            let value = fields.takeBytes() ?? .empty
             if shape.isObject, count <= MessageWriter.comparedNames {
                 let bit = name.nameBit
                 if names & bit != 0, MessageWriter.has(name, among: fields, from: first, place) { return .repeatsName }
@@ -170,10 +169,5 @@ extension UnsafeRawBufferPointer {
     var nameBit: UInt64 {
         guard count > 0 else { return 1 }
         return 1 << ((UInt64(self[0]) &+ 7 &* UInt64(self[count - 1]) &+ 3 &* UInt64(truncatingIfNeeded: count)) & 63)
-    }
-
-    func isSame(as other: UnsafeRawBufferPointer) -> Bool {
-        guard count == other.count, let a = baseAddress, let b = other.baseAddress else { return count == other.count }
-        return memcmp(a, b, count) == 0
     }
 }

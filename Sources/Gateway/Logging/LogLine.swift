@@ -101,37 +101,21 @@ struct LogLine {
     /// RFC 3339 in UTC with milliseconds: `2026-11-22T17:50:04.123Z`.
     static func appendTime(to buffer: ByteBuffer, _ time: Duration) {
         let (seconds, attoseconds) = time.components
-        let days = Int(seconds / 86_400)
-        let second = Int(seconds % 86_400)
-        let date = civilDate(days)
+        let date = CivilDate(unixSeconds: Int(seconds))
         appendPadded(to: buffer, date.year, 4)
         buffer.append(UInt8(ascii: "-"))
         appendPadded(to: buffer, date.month, 2)
         buffer.append(UInt8(ascii: "-"))
         appendPadded(to: buffer, date.day, 2)
         buffer.append(UInt8(ascii: "T"))
-        appendPadded(to: buffer, second / 3600, 2)
+        appendPadded(to: buffer, date.hour, 2)
         buffer.append(UInt8(ascii: ":"))
-        appendPadded(to: buffer, second / 60 % 60, 2)
+        appendPadded(to: buffer, date.minute, 2)
         buffer.append(UInt8(ascii: ":"))
-        appendPadded(to: buffer, second % 60, 2)
+        appendPadded(to: buffer, date.second, 2)
         buffer.append(UInt8(ascii: "."))
         appendPadded(to: buffer, Int(attoseconds / 1_000_000_000_000_000), 3)
         buffer.append(UInt8(ascii: "Z"))
-    }
-
-    /// The Gregorian date of a day counted from 1970. Years are taken from March on, so that a leap day is the
-    /// last of its year; 400 years have 146,097 days.
-    private static func civilDate(_ daysSince1970: Int) -> (year: Int, month: Int, day: Int) {
-        let days = daysSince1970 + 719_468  // From 0000-03-01.
-        let era = days / 146_097
-        let dayOfEra = days % 146_097
-        let yearOfEra = (dayOfEra - dayOfEra / 1460 + dayOfEra / 36_524 - dayOfEra / 146_096) / 365
-        let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
-        let month = (5 * dayOfYear + 2) / 153  // From March; months of 31, 30, 31, 30, 31 days, again and again.
-        let day = dayOfYear - (153 * month + 2) / 5 + 1
-        let isNextYear = month >= 10
-        return (era * 400 + yearOfEra + (isNextYear ? 1 : 0), isNextYear ? month - 9 : month + 3, day)
     }
 
     private static func appendPadded(to buffer: ByteBuffer, _ number: Int, _ width: Int) {

@@ -9,7 +9,7 @@ import Net
 import Synchronization
 
 /// Where all lines of the process go. Shared by all threads.
-final class LogSink: Sendable {
+final class StderrLog: Sendable {
     /// Bytes of a line: what a pipe takes in one piece with others writing too, PIPE_BUF.
     static let lineLimit = 4096
     /// Milliseconds that a line may wait for a full pipe.
@@ -37,8 +37,8 @@ final class LogSink: Sendable {
 
     func write(_ level: Logger.Level, _ message: String, _ metadata: Logger.Metadata) {
         let buffer = ByteBuffer(capacity: 512)
-        LogLine.append(to: buffer, form, time: LogSink.now(), level: level, message: message, metadata: metadata)
-        if buffer.count > LogSink.lineLimit { shorten(buffer, level, message) }
+        LogLine.append(to: buffer, form, time: MonotonicClock().wallTime, level: level, message: message, metadata: metadata)
+        if buffer.count > StderrLog.lineLimit { shorten(buffer, level, message) }
         guard put(buffer) else {
             droppedLines.wrappingAdd(1, ordering: .relaxed)
             untoldLines.wrappingAdd(1, ordering: .relaxed)
@@ -52,7 +52,7 @@ final class LogSink: Sendable {
     private func put(_ buffer: ByteBuffer) -> Bool {
         // Asked first, never a non-blocking descriptor: stderr is shared with our parent.
         var poll = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
-        let wait = isStuck.load(ordering: .relaxed) ? 0 : LogSink.patience
+        let wait = isStuck.load(ordering: .relaxed) ? 0 : StderrLog.patience
         let isReady = Glibc.poll(&poll, 1, wait) == 1
         isStuck.store(!isReady, ordering: .relaxed)
         // A pipe that is writable has room for PIPE_BUF bytes (pipe(7)): this does not block.
@@ -63,15 +63,10 @@ final class LogSink: Sendable {
     private func shorten(_ buffer: ByteBuffer, _ level: Logger.Level, _ message: String) {
         buffer.clear()
         // An escaped byte takes at most eight.
-        let start = String(decoding: message.utf8.prefix(LogSink.lineLimit / 8 - 64), as: UTF8.self)
-        LogLine.append(to: buffer, form, time: LogSink.now(), level: level, message: start, metadata: ["cut": "true"])
+        let start = String(decoding: message.utf8.prefix(StderrLog.lineLimit / 8 - 64), as: UTF8.self)
+        LogLine.append(to: buffer, form, time: MonotonicClock().wallTime, level: level, message: start, metadata: ["cut": "true"])
     }
 
-    static func now() -> Duration {
-        var time = timespec()
-        clock_gettime(CLOCK_REALTIME, &time)
-        return .seconds(time.tv_sec) + .nanoseconds(time.tv_nsec)
-    }
 }
 
 /// A logger's own level and metadata before the shared sink.
@@ -79,9 +74,9 @@ struct StderrLogHandler: LogHandler {
     var logLevel: Logger.Level
     var metadata: Logger.Metadata = [:]
     var metadataProvider: Logger.MetadataProvider?
-    private let sink: LogSink
+    private let sink: StderrLog
 
-    init(_ sink: LogSink, level: Logger.Level) {
+    init(_ sink: StderrLog, level: Logger.Level) {
         self.sink = sink
         logLevel = level
     }
@@ -103,7 +98,7 @@ struct StderrLogHandler: LogHandler {
 extension Config {
     /// The loggers of this configuration. Once a process: `LoggingSystem.bootstrap` may only be called once.
     func bootstrapLogging() {
-        let sink = LogSink(logFormat)
+        let sink = StderrLog(logFormat)
         let level = Logger.Level(rawValue: logLevel.rawValue) ?? .info  // The names are the same.
         LoggingSystem.bootstrap { _ in StderrLogHandler(sink, level: level) }
     }

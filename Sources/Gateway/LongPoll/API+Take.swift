@@ -18,17 +18,27 @@ extension API {
         let slice = firstSlice(read)
         if isPlain(read) {
             try await takeNew(read, slice, lateness, into: body, &batch)
-            // Its queue at home may be a new one, which knows of no due time.
-            if read.takesUnowned { batch.unownedDue = unowned.due(read.key) }
+            noteUnowned(read, &batch)
         } else {
             try await takeByScript(read, slice, from: "-", lateness, into: body, &batch)
         }
         await takeMore(read, lateness, into: body, &batch)
-        // Whoever waits looks then: a message may be idle for long enough.
-        if let due = recovery.index.due(read.key), due > loop.now, read.position == .new {
+        noteIdle(read, &batch)
+        return batch
+    }
+
+    /// What a plain look does not tell. Its queue at home may be a new one, which knows of no due time.
+    func noteUnowned(_ read: GroupRead, _ batch: inout Batch) {
+        if read.takesUnowned { batch.unownedDue = unowned.due(read.key) }
+    }
+
+    /// Whoever waits looks then: a message may be idle for long enough.
+    func noteIdle(_ read: GroupRead, _ batch: inout Batch) {
+        guard read.position == .new, let due = recovery.index.due(read.key) else { return }
+        // What came to be idle for long enough while the look was under way is for the next one, if that claims by the policy.
+        if due > loop.now || !read.noAck && read.claimMinIdle == nil {
             batch.unownedDue = min(due, batch.unownedDue ?? due)
         }
-        return batch
     }
 
     /// What a look claims of messages that others have left idle.
@@ -51,17 +61,20 @@ extension API {
         claim(of: read).minIdle == nil && !(read.takesUnowned && unowned.mayHave(read.key, now: loop.now))
     }
 
-    /// The word of a nack may still be on its way to us. Who waits will be told; who found nothing and does not, asks
-    /// once more.
-    func mayBeUntold(_ read: GroupRead) -> Bool {
-        read.takesUnowned && unowned.search(read.key, now: loop.now) == .nothing
-    }
+    /// The word of a nack may have been on its way to us still when the look was sent. Who waits will be told; who found
+    /// nothing and does not, asks once more.
+    func mayBeUntold(_ read: GroupRead, _ batch: Batch) -> Bool { read.takesUnowned && !batch.hasSought }
 
     func firstSlice(_ read: GroupRead) -> Int { min(read.count, limits.readSlice(sharedBy: read.sharers)) }
 
     /// Whether the look goes on after what it has taken.
     func wantsMore(_ read: GroupRead, _ batch: Batch) -> Bool {
         batch.isFull && batch.count < read.count && batch.bytes < limits.replyBytes / read.sharers
+    }
+
+    /// A look is over: it may have ended because of its bytes.
+    func noteCut(_ read: GroupRead, _ batch: Batch) {
+        if batch.isFull, batch.count < read.count, batch.bytes >= limits.replyBytes / read.sharers { metrics.values.readsCut += 1 }
     }
 
     /// The slices after the first, as long as the reply is one that goes out whole.
@@ -120,6 +133,7 @@ extension API {
         let (generation, before) = (unowned.generation(read.key), batch.count)
         var search = read.takesUnowned ? unowned.search(read.key, now: loop.now) : .nothing
         var rest = "-"
+        batch.hasSought = search != .nothing
         if search == .nothing, read.takesUnowned { batch.unownedDue = unowned.due(read.key) }
         repeat {
             let left = count - (batch.count - before)
@@ -149,7 +163,7 @@ extension API {
                 batch.unownedDue = min(due, batch.unownedDue ?? due)
             }
             if search != .nothing && hasTakenAll {
-                unowned.foundNone(read.key, due: batch.unownedDue, generation: generation)
+                unowned.foundNone(read.key, due: batch.unownedDue, generation: generation, now: loop.now)
             }
             if read.claimMinIdle != nil { batch.claimDue = nextClaim(batch, parts.idle) }
             if claim.isByPolicy && parts.cursor.isEmpty && parts.rest.isEmpty {
@@ -216,116 +230,9 @@ extension GroupRead {
     }
 }
 
-// MARK: Waiting
+// MARK: Replies
 
 extension API {
-    /// One look of a parked call, reported to its waiter's home.
-    func look(_ id: WaiterID) async {
-        let owner = longPoll.waiter(id)?.owner
-        if let part = owner as? ManyCall.Part { return await look(part) }
-        if let tail = owner as? GroupTail { return await tail.look() }
-        guard let call = owner as? ParkedCall, call.mayLook() else { return }
-        let body = openReply()
-        switch call.read {
-        case .group(let read): await look(call, read, into: body)
-        case .tail(let read): await look(call, read, into: body)
-        }
-    }
-
-    private func look(_ call: ParkedCall, _ read: GroupRead, into body: ByteBuffer) async {
-        let batch: Batch
-        do {
-            batch = try await take(read, .ofParked, into: body)
-        } catch {
-            loop.buffers.give(body)
-            return await failed(call, read, error)
-        }
-        let result: WaitHome.Look.Result = batch.isEmpty ? .nothing : .found(full: batch.isFull)
-        let look = WaitHome.Look(result: result, unownedDue: batch.unownedDue, claimDue: batch.claimDue)
-        guard !batch.isEmpty else {
-            loop.buffers.give(body)
-            call.lookedInVain()
-            return longPoll.report(call.waiter, look)
-        }
-        // Its home goes on with the next waiter, whatever this one still asks for.
-        longPoll.report(call.waiter, look)
-        if wantsMore(read, batch) {
-            if call.found(ReadStream(self, read, batch).answer(body, call.block)) { return }
-        } else {
-            let stats = read.wantsStats ? await stats(read.stream, read.group) : nil
-            var response = answer(to: call.read, body, call.block, stats)
-            if !read.noAck { response.onLost = { [self] in handBack(read, batch) } }
-            if call.found(response) { return }
-        }
-        loop.buffers.give(body)
-        handBack(read, batch)
-    }
-
-    private func failed(_ call: ParkedCall, _ read: GroupRead, _ error: RedisError) async {
-        guard error.code == .noGroup || error.code == .wrongType else {
-            // Redis is away: parked readers stay parked (API.md §4, rule 5). Where the connection broke in the middle of
-            // the look, what Redis gave nevertheless stays with the consumer until it is claimed. It can't be handed
-            // back exactly: another client may read under the same name, here or at another gateway, and nothing in
-            // the pending list tells what it was given from what was lost. Only a note written by Redis itself
-            // with each look could, a second write for every message, to shorten the rare wait for a lease.
-            call.lookedInVain()
-            return longPoll.report(call.waiter, WaitHome.Look(result: .failed))
-        }
-        let problem = await explain(error, read.stream, read.group)
-        guard let end = problem.waitEnd else {
-            call.lookedInVain()
-            return longPoll.report(call.waiter, WaitHome.Look(result: .failed))
-        }
-        longPoll.report(call.waiter, WaitHome.Look(result: .ended(end)))
-        call.failed(problem)
-    }
-
-    private func look(_ call: ParkedCall, _ tail: TailRead, into body: ByteBuffer) async {
-        let list = TailList(self, tail)
-        var result = WaitHome.Look.Result.failed
-        do {
-            try await list.begin(into: body)
-            result = list.taken == 0 ? .nothing : .found(full: false)
-        } catch where error.code == .wrongType {
-            result = .nothing  // The key became another type for now: the tail goes on waiting.
-        } catch {
-            // Redis is away; the tail stays parked.
-        }
-        if case .found = result {
-            longPoll.report(call.waiter, WaitHome.Look(result: result))
-            if !call.found(list.answer(body, call.block)) { loop.buffers.give(body) }
-        } else {
-            loop.buffers.give(body)
-            call.lookedInVain()
-            longPoll.report(call.waiter, WaitHome.Look(result: result))
-        }
-    }
-
-    /// A parked call whose time is up, and which wants the group's numbers with its empty answer.
-    func answerEmpty(_ id: WaiterID) async {
-        guard let call = longPoll.waiter(id)?.owner as? ParkedCall, case .group(let read) = call.read else { return }
-        call.answerEmpty(await stats(read.stream, read.group))
-    }
-
-    /// The messages become unowned, and the next waiter gets them.
-    func handBack(_ read: GroupRead, _ batch: Batch) {
-        guard !batch.isEmpty, !read.noAck, read.position == .new else { return }
-        handBack(read, batch.deliveries)
-    }
-
-    func handBack(_ read: GroupRead, _ deliveries: [Delivery]) {
-        startWork(.handBack(read.stream, read.group, read.consumer, deliveries))
-    }
-
-    func handBack(_ read: GroupRead, late slice: Batch.Slice) {
-        var batch = Batch()
-        batch.slices = [slice]
-        batch.count = batch.deliveries.count
-        handBack(read, batch)
-    }
-
-    // MARK: Replies
-
     /// The beginning of a reply with messages.
     func openReply() -> ByteBuffer {
         let body = newBody()

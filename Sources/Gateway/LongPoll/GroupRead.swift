@@ -15,8 +15,6 @@ struct GroupRead {
     var noAck = false
     /// First claim what any consumer has left idle for so long.
     var claimMinIdle: Duration?
-    /// That long is the group's lease, which `claimMinIdle` is to become.
-    var claimsByLease = false
     /// Take messages that nobody holds first.
     var takesUnowned = true
     var asPairs = false
@@ -110,6 +108,8 @@ struct Batch {
     var isFull = false
     /// A later call of the look was not answered: Redis may have given more.
     var isUncertain = false
+    /// Unowned messages were looked for, not only new ones.
+    var hasSought = false
     /// Where the script goes on, while there may be more for it to take.
     var cursor: String?
     /// When the next unowned message falls due.

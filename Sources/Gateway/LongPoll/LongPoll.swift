@@ -62,7 +62,9 @@ final class LongPoll {
     var links: Links!
 
     private let loop: EventLoop
-    private var home: WaitHome
+    private let home: WaitHome
+    /// Being handled, in this order; see `handle`.
+    private var events: [WaitHome.Event] = []
     private var waiters: [WaiterID: Waiter] = [:]
     /// How many on this loop wait for a key.
     private var waiting: [WaitKey: Int] = [:]
@@ -82,20 +84,20 @@ final class LongPoll {
 
     var waiterCount: Int { waiters.count }
 
-    // MARK: For the handlers
+    // MARK: For whoever waits
 
-    /// Queues up; for whoever is suspended on `Waiter.next`. Every waiter must `leave` or report that it
-    /// found something.
-    func park(_ key: WaitKey, claims: Duration?, until deadline: EventLoop.Instant?) throws(Problem) -> Waiter {
-        let waiter = newWaiter(key, try takePlace())
-        enter(waiter, claims: claims, until: deadline)
+    /// Queues up; for a sink's reader, which is suspended on `Waiter.next`, and takes no client's place. Every waiter must
+    /// `leave` or report that it found something.
+    func park(_ key: WaitKey, until deadline: EventLoop.Instant?) -> Waiter {
+        let waiter = newPart(key)
+        enter(waiter, claims: nil, until: deadline)
         return waiter
     }
 
     /// One of the waiters of the process, not queued up yet, whose place was taken for it.
     func newWaiter(_ key: WaitKey, _ place: WaiterCount.Place) -> Waiter { newWaiter(key, place: place) }
 
-    /// One of many waiters of a call that has, or will have, a single place.
+    /// One of many waiters of a call that has, or will have, a single place; or one that needs none.
     func newPart(_ key: WaitKey) -> Waiter { newWaiter(key, place: nil) }
 
     private func newWaiter(_ key: WaitKey, place: WaiterCount.Place?) -> Waiter {
@@ -105,9 +107,8 @@ final class LongPoll {
         return waiter
     }
 
-    /// Balanced by `givePlace`. `streams`, `client`: what is waited for by whom, where that is bounded. (A sink's reader
-    /// is nobody's client, and one a stream: it counts as one of the process alone.)
-    func takePlace(_ streams: [StreamName] = [], for client: ClientAddress? = nil) throws(Problem) -> WaiterCount.Place {
+    /// Balanced by `givePlace`. `streams`, `client`: what is waited for by whom, where that is bounded.
+    func takePlace(_ streams: [StreamName], for client: ClientAddress?) throws(Problem) -> WaiterCount.Place {
         switch count.enter(streams, for: client) {
         case .success(let place):
             counters.parked += 1
@@ -205,10 +206,11 @@ final class LongPoll {
 
     func receive(_ message: LongPollMessage) {
         switch message {
-        case .event(let event): perform(home.handle(event, now: loop.now))
+        case .event(let event): handle(event)
         case .look(let waiter, let word):
             counters.looks += 1
             guard let waiter = waiters[waiter] else { return }  // One who has left has told its home so.
+            if isDraining { return waiter.deliver(.draining) }  // It would be read for somebody who is about to be sent away.
             waiter.toldAt = word
             waiter.deliver(.look)
         case .end(let waiter, let reason): waiters[waiter]?.deliver(.ended(reason))
@@ -221,10 +223,11 @@ final class LongPoll {
         receive(.event(.invalidated(stream)))
     }
 
-    /// Heard by every loop; only the stream's home has waiters for it.
+    /// Heard by every loop, and the stream's home has somebody look. A loop with waiters of its own tells it once more: the
+    /// home may have heard it first, and whoever looked here did so by what this loop knew before.
     func nudged(_ key: WaitKey) {
-        guard home.waiterCount > 0, homeIndex(key.stream) == index else { return }
-        receive(.event(.nudged(key)))
+        guard isHome(of: key.stream) ? home.waiterCount > 0 : waiting[key] != nil else { return }
+        send(.event(.nudged(key)), to: homeIndex(key.stream))
     }
 
     /// Heard by every loop, this gateway's own too, which has had nothing for no shorter than it said.
@@ -254,12 +257,24 @@ final class LongPoll {
         if target == index { receive(message) } else { links.post(target, message) }
     }
 
+    /// One event may bring about the next: of thousands of waiters whose clients have gone, each is told to look, and leaves.
+    /// They are handled one after the other, not within one another.
+    private func handle(_ event: WaitHome.Event) {
+        events.append(event)
+        guard events.count == 1 else { return }
+        var next = 0
+        while next < events.count {
+            perform(home.handle(events[next], now: loop.now))
+            next += 1
+        }
+        events.removeAll(keepingCapacity: next < 100)
+    }
+
     private func perform(_ actions: [WaitHome.Action]) {
-        var words = home.toldAt.makeIterator()
         for action in actions {
             switch action {
             case .track(let stream, let id): links.track(stream, id)
-            case .look(let waiter): send(.look(waiter, toldAt: words.next() ?? nil), to: waiter.loop)
+            case .look(let waiter, let word): send(.look(waiter, toldAt: word), to: waiter.loop)
             case .end(let waiter, let reason): send(.end(waiter, reason), to: waiter.loop)
             case .ask(let key, let hunger):
                 counters.asked += 1

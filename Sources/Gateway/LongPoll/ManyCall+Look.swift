@@ -20,7 +20,7 @@ extension API {
         var batch: Batch
         do {
             batch = try await takeAll(read, part.lateness, into: body)
-            if batch.isEmpty, part.call.block == nil, mayBeUntold(read) {
+            if batch.isEmpty, part.call.block == nil, mayBeUntold(read, batch) {
                 unowned.delayed(read.key)
                 batch = try await takeAll(read, part.lateness, into: body)
             }
@@ -46,6 +46,7 @@ extension API {
             await takeSlice(read, lateness, into: body, &batch)
             batch.releaseReplies()
         }
+        noteCut(read, batch)
         return batch
     }
 
@@ -71,7 +72,7 @@ extension API {
         let key = part.read.key
         if !part.isTold, error.isTimeout, part.lateness.handsBack { return part.call.outOfTime(part) }
         var look = WaitHome.Look(result: .failed)
-        if !part.isTold || key.group != nil && (error.code == .noGroup || error.code == .wrongType) {
+        if !part.isTold || key.group != nil && error.saysThereIsNoGroup {
             let problem = await explain(error, key.stream, key.group)
             if let end = problem.waitEnd { look.result = .ended(end) }
             if !part.isTold || problem.waitEnd != nil {

@@ -75,7 +75,7 @@ final class ManyCall: LaterAnswer {
 
     // MARK: Beginning
 
-    func begin() -> Response {
+    func begin() -> Outcome {
         if let end = block?.deadline(from: api.loop.now) {
             deadline = api.loop.schedule(at: end) { [weak self] in self?.timeIsUp() }
         }
@@ -88,7 +88,7 @@ final class ManyCall: LaterAnswer {
         }
         for part in behind { enter(part) }
         settle()
-        return Response(body: .later(self))
+        return .parked(self)
     }
 
     /// Whoever waits for the group already was here first; a claim looks on its own account, and so does a tail.
@@ -104,7 +104,7 @@ final class ManyCall: LaterAnswer {
 
     /// Queues up at the part's home; that of its own look is before those who came meanwhile.
     private func enter(_ part: Part) {
-        guard refusal == nil else { return }
+        guard state != .over, refusal == nil else { return }
         do {
             if place == nil { place = try api.longPoll.takePlace(parts.map(\.read.key.stream), for: part.read.client) }
         } catch {
@@ -135,7 +135,8 @@ final class ManyCall: LaterAnswer {
         guard state != .over else { return }
         api.longPoll.counters.departed += 1
         for part in parts { giveBack(part) }
-        var response = Response()
+        var response = api.json(literal: "{\"streams\":[]}")
+        response.tell(block)
         response.closesConnection = true
         finish(.success(response))
     }
@@ -253,16 +254,11 @@ final class ManyCall: LaterAnswer {
         let taken = parts.filter { $0.messages != nil }
         if taken.isEmpty, let problem = parts.lazy.compactMap(\.problem).first ?? refusal { return finish(.failure(problem)) }
         let body = api.newBody()
-        body.append(literal: "{\"streams\":[")
-        var isFirst = true
-        for part in parts where part.messages != nil || part.problem != nil {
-            if !isFirst { body.append(UInt8(ascii: ",")) }
-            isFirst = false
-            write(part, to: body)
-        }
-        body.append(literal: "]}")
+        body.append(literal: "{\"streams\":")
+        body.appendList(parts.lazy.filter { $0.messages != nil || $0.problem != nil }) { write($0, to: body) }
+        body.append(UInt8(ascii: "}"))
         var response = api.json(body)
-        if let block { response.addHeader("Sluice-Block-Ms", String(block.milliseconds)) }
+        response.tell(block)
         if taken.contains(where: \.canHandBack) { response.onLost = { for part in taken { part.handBack() } } }
         let (wasParked, word) = (place != nil && !taken.isEmpty, taken.compactMap(\.waiter.toldAt).min())
         finish(.success(response))

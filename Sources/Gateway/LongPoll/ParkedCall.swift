@@ -1,5 +1,5 @@
 // One request that waits. While it does, it is this object and its waiter, and no task: a task that once
-// ran a handler keeps ten kilobytes of stack. A look gets a task of its own, for as long as it takes.
+// ran a handler keeps ten kilobytes of stack. Its looks: see +Look.
 //
 //   resting → looking → resting → …  → over
 //
@@ -61,10 +61,11 @@ final class ParkedCall: LaterAnswer, WaiterOwner {
     let read: ParkedRead
     let block: Block
     let waiter: Waiter
-    private let api: API
-    private var client: HTTPConnection?
-    /// The answer, where it came before the connection was ready for it.
-    private var early: Result<Response, Problem>?
+    let api: API
+    private(set) var client: HTTPConnection?
+    /// The answer, where it came before the connection was ready for it. Seldom: meanwhile it takes no room.
+    private indirect enum Early { case answer(Result<Response, Problem>) }
+    private var early: Early?
     private var state = State.resting
 
     /// Queues up. Throws where there is no room for another waiter.
@@ -79,12 +80,10 @@ final class ParkedCall: LaterAnswer, WaiterOwner {
         api.longPoll.enter(waiter, claims: read.claims, until: block.deadline(from: api.loop.now), afterLook: afterLook)
     }
 
-    var response: Response { Response(body: .later(self)) }
-
     // MARK: What happens to it
 
     func begin(_ client: HTTPConnection) {
-        if let early { return client.answer(complete(early)) }
+        if case .answer(let answer)? = early { return client.answer(complete(answer)) }
         self.client = client
         if client.isClientGone() { clientGone() }
     }
@@ -97,7 +96,7 @@ final class ParkedCall: LaterAnswer, WaiterOwner {
         case .look:
             guard state == .resting else { return }
             state = .looking
-            api.startWork(.look(waiter.id))
+            look()
         case .expired, .draining:
             guard read.wantsStats, state != .closing else { return answerEmpty() }
             state = .closing
@@ -106,7 +105,8 @@ final class ParkedCall: LaterAnswer, WaiterOwner {
         case .gone:
             leave()
             api.longPoll.counters.departed += 1
-            var response = Response()
+            // One that has only said its last word may still hear ours.
+            var response = api.answer(to: read, api.openReply(), block)
             response.closesConnection = true
             finish(.success(response))
         case .ended(let reason):
@@ -153,7 +153,7 @@ final class ParkedCall: LaterAnswer, WaiterOwner {
 
     private func finish(_ answer: Result<Response, Problem>) {
         state = .over
-        guard let client else { return early = answer }
+        guard let client else { return early = .answer(answer) }
         self.client = nil
         client.answer(complete(answer))
     }

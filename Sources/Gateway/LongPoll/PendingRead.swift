@@ -66,7 +66,7 @@ final class PendingRead: PendingCall {
         return try outcome.get()
     }
 
-    private var wantsAnotherLook: Bool { block == nil && !hasLookedOnceMore && api.mayBeUntold(read) }
+    private var wantsAnotherLook: Bool { block == nil && !hasLookedOnceMore && api.mayBeUntold(read, batch) }
 
     private func lookOnceMore() async throws(Problem) -> Outcome {
         hasLookedOnceMore = true
@@ -107,7 +107,7 @@ final class PendingRead: PendingCall {
     private func park(_ block: Block) -> Result<Outcome, Problem> {
         api.loop.buffers.give(body)
         do throws(Problem) {
-            return .success(.response(try ParkedCall(.group(read), block, api, afterLook: true).response))
+            return .success(.parked(try ParkedCall(.group(read), block, api, afterLook: true)))
         } catch {
             return .failure(error)
         }
@@ -117,6 +117,7 @@ final class PendingRead: PendingCall {
     private var waited: Block? { read.position == .new ? read.block : nil }
 
     private func answer(_ stats: ByteBuffer? = nil) -> Response {
+        api.noteCut(read, batch)
         var response = api.answer(to: .group(read), body, waited, stats)
         if !batch.isEmpty, !read.noAck { response.onLost = { [self] in api.handBack(read, batch) } }
         return response

@@ -31,6 +31,7 @@ final class ReadStream: SlicedReply {
         await api.takeSlice(read, .ofParked, into: body, &batch)
         release()
         if api.wantsMore(read, batch) && !api.isDraining { return true }
+        api.noteCut(read, batch)
         api.endMessages(of: .group(read), read.wantsStats ? await api.stats(read.stream, read.group) : nil, to: body)
         return false
     }

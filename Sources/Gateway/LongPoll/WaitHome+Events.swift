@@ -47,7 +47,9 @@ extension WaitHome {
 
     enum Action: Equatable {
         case track(StreamName, TrackID)
-        case look(WaiterID)
+        /// `toldAt`: since when it is known that there is something to look for; nil where nobody said so. A run that goes
+        /// on keeps its word unless a newer one has come.
+        case look(WaiterID, toldAt: Instant?)
         case end(WaiterID, WaitEnd)
         /// The other gateways are to hear `.asked`.
         case ask(WaitKey, hunger: Duration)

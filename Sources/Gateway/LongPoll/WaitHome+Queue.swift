@@ -1,7 +1,9 @@
 // The waiters of one stream and group, and what is in doubt about them. Part of `WaitHome`, which alone changes it.
+// There may be one for each waiter: what most queues need only at times takes no memory meanwhile.
 
 extension WaitHome {
-    struct Queue {
+    final class Queue {
+        let key: WaitKey
         var waiters = WaiterQueue()
         var claimants = ClaimantQueue()
         var looking: Set<WaiterID> = []
@@ -44,19 +46,31 @@ extension WaitHome {
         var hungrySince: Instant
         /// Somebody has asked for a turn: the next word until then is looked for a little later.
         var yieldsUntil: Instant?
+
+        init(_ key: WaitKey, _ now: Instant) {
+            self.key = key
+            hungrySince = now
+        }
     }
 }
 
 extension WaitHome.Queue {
-    mutating func remove(_ waiter: WaiterID) {
+    func remove(_ waiter: WaiterID) {
         waiters.remove(waiter)
         claimants.remove(waiter)
         restless.remove(waiter)
         takers.remove(waiter)
     }
 
+    /// True when it was told to look.
+    func endLook(of waiter: WaiterID) -> Bool {
+        let wasLooking = looking.remove(waiter) != nil
+        if looking.isEmpty { looking = [] }  // Its room goes too.
+        return wasLooking
+    }
+
     /// Who asks for less idle time than all others does not wait for what they wait for.
-    mutating func addClaimant(_ waiter: WaiterID, _ threshold: Duration, _ firstClaim: WaitHome.Instant) {
+    func addClaimant(_ waiter: WaiterID, _ threshold: Duration, _ firstClaim: WaitHome.Instant) {
         if claimants.isEmpty {
             needsClaim = false
             claimDue = firstClaim
@@ -67,20 +81,20 @@ extension WaitHome.Queue {
     }
 
     /// The next batch starts small again.
-    mutating func endRun() {
+    func endRun() {
         width = 1
         found = 0
         cause = nil
     }
 
     /// Somebody has to look; without a group, everybody has.
-    mutating func doubt() {
+    func doubt() {
         needsLook = true
         isEveryoneRestless = true
     }
 
     /// Somebody said that something has changed.
-    mutating func doubt(toldAt now: WaitHome.Instant, yielding: Duration = .zero) {
+    func doubt(toldAt now: WaitHome.Instant, yielding: Duration = .zero) {
         toldAt = toldAt ?? now
         doubt()
         if let until = yieldsUntil {
@@ -90,7 +104,7 @@ extension WaitHome.Queue {
     }
 
     /// The looks of a run that a word began came to nothing. True when that was once too often.
-    mutating func loses(allowed: Int) -> Bool {
+    func loses(allowed: Int) -> Bool {
         losses += 1
         guard losses >= allowed else { return false }
         losses = 0
@@ -98,14 +112,14 @@ extension WaitHome.Queue {
     }
 
     /// A look came to nothing that could be known: the next one is for the same word.
-    mutating func keepWord() { toldAt = toldAt ?? cause }
+    func keepWord() { toldAt = toldAt ?? cause }
 
-    mutating func doubt(by waiter: WaiterID) {
+    func doubt(by waiter: WaiterID) {
         needsLook = true
         if !restless.contains(waiter) { restless.append(waiter) }
     }
 
-    mutating func calm() {
+    func calm() {
         needsLook = false
         isEveryoneRestless = false
         restless = WaiterQueue()

@@ -29,9 +29,9 @@ final class Waiter {
     var owner: (any WaiterOwner)?
     /// False: what nobody holds is not for this one, and its look tells nothing of that.
     var takesUnowned = true
-    /// Among the waiters of the process; nil: it is one of many of its call, which has one.
+    /// Among the waiters of the process; nil: it is one of many of its call, which has one, or a sink's reader, which needs none.
     let place: WaiterCount.Place?
-    /// Of its last look: since when it is known that there is something to look for. See `WaitHome.toldAt`.
+    /// Of its last look: since when it is known that there is something to look for. See `WaitHome.Action`.
     var toldAt: WaitHome.Instant?
     /// It has queued up, or will when those before it have.
     var isEntered = false

@@ -27,6 +27,9 @@ struct MetricValues: Sendable {
     var redriven = 0
     /// Replies that went out slice by slice.
     var streamed = 0
+    /// Reads that ended at the limit of bytes, and those that asked for a longer wait than there is.
+    var readsCut = 0
+    var blocksCut = 0
     var problems: [String: Int] = [:]
     var routes: [RouteValues] = []
 
@@ -34,6 +37,8 @@ struct MetricValues: Sendable {
         messagesAdded += other.messagesAdded
         redriven += other.redriven
         streamed += other.streamed
+        readsCut += other.readsCut
+        blocksCut += other.blocksCut
         problems.merge(other.problems, uniquingKeysWith: +)
         for (index, route) in other.routes.enumerated() { routes[index].add(route) }
     }

@@ -7,14 +7,9 @@ import Redis
 /// One loop's numbers at one moment.
 struct LoopSnapshot: Sendable {
     var values = MetricValues()
-    var connections = 0
-    var acceptedConnections = 0
-    var refusedConnections = 0
-    var bytesIn = 0
-    var bytesOut = 0
-    var lostReplies = 0
-    var rejected: [String: Int] = [:]
+    var http = HTTPCounters()
     var waiters = LongPoll.Counters()
+    var handBacks = HandBacks.Counters()
     var tails = TailCounters()
     var redis: [(name: StaticString, value: Int)] = []
     var sinks: [SinkSnapshot] = []
@@ -36,17 +31,16 @@ struct MetricsPage {
         for snapshot in snapshots { values.add(snapshot.values) }
         writeRequests(values, to: page)
         one("sluice_messages_added_total", "counter", "Messages added to streams.", values.messagesAdded, to: page)
-        one("sluice_http_connections", "gauge", "Open client connections.", sum(\.connections), to: page)
-        one("sluice_http_connections_accepted_total", "counter", "Client connections taken.", sum(\.acceptedConnections), to: page)
-        one("sluice_http_connections_refused_total", "counter", "Client connections refused for want of room.", sum(\.refusedConnections), to: page)
-        one("sluice_http_received_bytes_total", "counter", "Bytes read from clients.", sum(\.bytesIn), to: page)
-        one("sluice_http_sent_bytes_total", "counter", "Bytes written to clients.", sum(\.bytesOut), to: page)
-        one("sluice_http_lost_replies_total", "counter", "Replies whose client had gone.", sum(\.lostReplies), to: page)
+        writeConnections(to: page)
         one("sluice_replies_streamed_total", "counter", "Replies too long to be kept as a whole, sent as they were read.", sum(\.values.streamed), to: page)
+        one("sluice_reads_cut_total", "counter", "Reads that answered fewer messages than asked for, because of their bytes (max_reply_bytes).", sum(\.values.readsCut), to: page)
+        one("sluice_block_cut_total", "counter", "Reads that asked to wait for longer than they may (max_block_ms).", sum(\.values.blocksCut), to: page)
         writeWaiters(to: page)
         one("sluice_looks_total", "counter", "Reads of Redis on behalf of parked requests.", sum(\.waiters.looks), to: page)
         one("sluice_turns_asked_total", "counter", "Times that a group's messages always went to other gateways, and these were asked for a turn.", sum(\.waiters.asked), to: page)
         one("sluice_handed_back_total", "counter", "Messages that became unowned because their client had gone.", sum(\.waiters.handedBack), to: page)
+        one("sluice_hand_backs_waiting", "gauge", "Messages whose client has gone, and which Redis has not been told of yet.", sum(\.handBacks.messages), to: page)
+        one("sluice_hand_backs_dropped_total", "counter", "Messages that stayed with a consumer whose client had gone.", sum(\.handBacks.dropped), to: page)
         one("sluice_tails", "gauge", "Live tails now; each is one of the waiters.", sum(\.tails.open), to: page)
         one("sluice_tails_opened_total", "counter", "Live tails that were begun.", sum(\.tails.opened), to: page)
         one("sluice_tails_behind_total", "counter", "Live tails ended because they did not keep up (max_tail_backlog_bytes).", sum(\.tails.behind), to: page)
@@ -65,9 +59,9 @@ struct MetricsPage {
         SinkSnapshot.write(snapshots.flatMap(\.sinks), to: page)
     }
 
-    private func sum(_ value: (LoopSnapshot) -> Int) -> Int { snapshots.reduce(0) { $0 + value($1) } }
+    func sum(_ value: (LoopSnapshot) -> Int) -> Int { snapshots.reduce(0) { $0 + value($1) } }
 
-    private func one(_ name: StaticString, _ type: StaticString, _ help: StaticString, _ value: Int, to page: ByteBuffer) {
+    func one(_ name: StaticString, _ type: StaticString, _ help: StaticString, _ value: Int, to page: ByteBuffer) {
         page.head(name, type, help)
         page.append(literal: name)
         page.append(UInt8(ascii: " "))
@@ -143,7 +137,8 @@ extension RedisCounters {
     /// By the names they have on the page.
     var samples: [(name: StaticString, value: Int)] {
         [
-            ("sluice_redis_commands_total", commands.value), ("sluice_redis_errors_total", errors.value),
+            ("sluice_redis_commands_total", commands.value), ("sluice_redis_replies_total", replies.value),
+            ("sluice_redis_errors_total", errors.value), ("sluice_redis_repeats_total", repeats.value),
             ("sluice_redis_timeouts_total", timeouts.value), ("sluice_redis_overloads_total", overloads.value),
             ("sluice_redis_reconnects_total", reconnects.value), ("sluice_redis_sent_bytes_total", bytesOut.value),
             ("sluice_redis_received_bytes_total", bytesIn.value),

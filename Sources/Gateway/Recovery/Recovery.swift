@@ -46,8 +46,11 @@ final class Recovery {
     private static let indexPatience = Duration.seconds(3600)
 
     var index = RecoveryIndex()
+    /// All of them were read once.
+    private(set) var isLoaded = false
     var counters = RecoveryCounters()
-    var startWork: (BackgroundWork) -> Void = { _ in }
+    /// Starts work on this loop; set by the server.
+    var startWork: (BackgroundWork) -> Void = { _ in preconditionFailure("Nobody starts work for this loop.") }
 
     private let loop: EventLoop
     private let store: any StreamStore
@@ -57,7 +60,7 @@ final class Recovery {
     private var schedule = RecoverySchedule()
     private var timer: (id: TimerID, at: EventLoop.Instant)?
     private var reload: TimerID?
-    private var isLoading = false
+    private let loading = SingleRun()
     /// Nudged while all were loaded: what was asked for before that is old.
     private var nudged: Set<WaitKey> = []
     private var hearsNudges = true
@@ -86,18 +89,23 @@ final class Recovery {
         } catch {
             counters.errors += 1
             log.warning("A recovery policy can't be read: \(error)", metadata: key.metadata)
+            loading.rerun()
             loadSoon(.seconds(1))
         }
     }
 
     func loadAll() async {
-        guard !isLoading, !isDraining else { return }
-        isLoading = true
+        await loading { await loadOnce() }
+    }
+
+    private func loadOnce() async {
+        guard !isDraining else { return }
         nudged = []
         do {
             let indexed = try await indexed()
             let keys = Set(index.keys).union(indexed.keys)
             for slice in Array(keys).slices(of: Recovery.loadSlice) { try await load(slice, indexed) }
+            isLoaded = true
             loadSoon(hearsNudges ? .seconds(60) : .seconds(5))
         } catch {
             if store.features != nil {  // Else it is told already.
@@ -106,7 +114,6 @@ final class Recovery {
             }
             loadSoon(.seconds(1))
         }
-        isLoading = false
     }
 
     /// The groups in the index, and since when (ms since 1970).

@@ -22,6 +22,7 @@ struct RecoveryIndex {
 
     var count: Int { groups.count }
     var keys: [WaitKey] { Array(groups.keys) }
+    var deadLetterStreams: [StreamName] { groups.values.map(\.policy.deadLetter) }
 
     func policy(_ key: WaitKey) -> RecoveryPolicy? { groups.isEmpty ? nil : groups[key]?.policy }
 

@@ -18,6 +18,7 @@ enum DeadLetterScript {
         """
         local stream, due, dead, policy = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
         local group, owner, id, data = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+        \(DeadLetterFragment.lua)
         local query = {'XPENDING', stream, group, id, id, 1}
         if owner ~= '' then query[7] = owner end
         local rows = redis.pcall(unpack(query))
@@ -31,14 +32,9 @@ enum DeadLetterScript {
           if ARGV[9] == '1' and limits[3] ~= dead then return 0 end
         end
         if ARGV[9] == '1' then
-          local time = redis.call('TIME')
-          local now = time[1] * 1000 + math.floor(time[2] / 1000)
-          redis.call('XADD', dead, '*', 'original_stream', stream, 'original_id', id, 'original_data', data,
-            'group', group, 'last_consumer', row[2], 'attempts', ARGV[5] ~= '' and ARGV[5] or row[4], 'reason', ARGV[6],
-            'last_status', ARGV[7], 'last_error', ARGV[8], 'failed_at_ms', string.format('%.0f', now))
+          write_letter(row, data, ARGV[5] ~= '' and ARGV[5] or row[4], ARGV[6], ARGV[7], ARGV[8])
         end
-        redis.call('XACK', stream, group, id)
-        redis.call('ZREM', due, id)
+        settle(id)
         if policy then redis.call('HINCRBY', policy, 'dead_lettered', 1) end
         return 1
         """)
@@ -87,16 +83,20 @@ enum DeadLetterScript {
     /// between doubles it and loses nothing.
     static func add(_ letter: RecoveryLetter, to dead: StreamName, wallTime: Duration) -> RedisCommand {
         var command = RedisCommand.xadd(dead.bytes, reserving: 512 + letter.data.count)
-        let fields: [(StaticString, [UInt8])] = [
-            ("original_stream", letter.key.stream.bytes), ("original_id", Array("\(letter.id)".utf8)),
-            ("original_data", letter.data), ("group", letter.group.bytes), ("last_consumer", letter.holder),
-            ("attempts", Array("\(letter.deliveries)".utf8)), ("reason", Array(letter.reason.rawValue.utf8)),
-            ("last_status", []), ("last_error", Array(letter.error.utf8)),
-            ("failed_at_ms", Array("\(wallTime.milliseconds)".utf8)),
-        ]
-        for (name, value) in fields {
-            command.append(literal: name)
-            command.append(value)
+        for field in DeadLetterField.allCases {
+            command.append(field.rawValue)
+            switch field {
+            case .originalStream: command.append(letter.key.stream.bytes)
+            case .originalID: command.append(id: letter.id)
+            case .originalData: command.append(letter.data)
+            case .group: command.append(letter.group.bytes)
+            case .lastConsumer: command.append(letter.holder)
+            case .attempts: command.append(decimal: letter.deliveries)
+            case .reason: command.append(letter.reason.rawValue)
+            case .lastStatus: command.append(literal: "")
+            case .lastError: command.append(letter.error)
+            case .failedAt: command.append(milliseconds: wallTime)
+            }
         }
         return command
     }

@@ -15,6 +15,7 @@ enum DeleteStreamScript {
     static let script = RedisScript(
         """
         local stream = KEYS[1]
+        \(NudgeFragment.lua)
         local kind = redis.call('TYPE', stream).ok
         if kind == 'none' then return {err = 'ERR no such key'} end
         if kind ~= 'stream' then return {err = 'WRONGTYPE Operation against a key holding the wrong kind of value'} end
@@ -23,7 +24,7 @@ enum DeleteStreamScript {
             if row[i] == 'name' then
               redis.call('UNLINK', ARGV[1] .. row[i + 1])
               if redis.call('UNLINK', ARGV[2] .. row[i + 1]) == 1 then
-                redis.call('PUBLISH', 'sluice:nudge', 'p' .. #stream .. ':' .. stream .. row[i + 1])
+                nudge(\(Nudge.Kind.policy.lua), stream, row[i + 1])
               end
             end
           end

@@ -11,12 +11,12 @@ enum DestroyGroupScript {
     static let script = RedisScript(
         """
         local stream, due, policy, group = KEYS[1], KEYS[2], KEYS[3], ARGV[1]
+        \(NudgeFragment.lua)
         local destroyed = redis.pcall('XGROUP', 'DESTROY', stream, group)
         if type(destroyed) == 'table' then return destroyed end
-        local name = #stream .. ':' .. stream .. group
         redis.call('DEL', due)
-        if redis.call('DEL', policy) == 1 then redis.call('PUBLISH', 'sluice:nudge', 'p' .. name) end
-        redis.call('PUBLISH', 'sluice:nudge', 'g' .. name)
+        if redis.call('DEL', policy) == 1 then nudge(\(Nudge.Kind.policy.lua), stream, group) end
+        nudge(\(Nudge.Kind.group.lua), stream, group)
         return destroyed
         """)
 

@@ -8,6 +8,7 @@
 
 enum GivingFragment {
     static let lua = """
+        \(NudgeFragment.lua)
         local given, given_later = 0, 0
 
         local function exists(id) return redis.call('XRANGE', stream, id, id)[1] end
@@ -32,11 +33,10 @@ enum GivingFragment {
           if at then given_later = given_later + 1 else given = given + 1 end
         end
 
-        -- Redis' own tracking tells nobody of an XCLAIM. `u`: look for what has no due time; `d`: only a due time is new.
-        -- An ACL that refuses the channel does not undo what was done: who can't be told looks each time.
+        -- Redis' own tracking tells nobody of an XCLAIM. Unowned: look for what has no due time; due: only a due time is new.
         local function tell()
-          local kind = given > 0 and 'u' or given_later > 0 and 'd'
-          if kind then redis.pcall('PUBLISH', 'sluice:nudge', kind .. #stream .. ':' .. stream .. group) end
+          local kind = given > 0 and \(Nudge.Kind.unowned.lua) or given_later > 0 and \(Nudge.Kind.due.lua)
+          if kind then nudge(kind, stream, group) end
         end
         """
 }

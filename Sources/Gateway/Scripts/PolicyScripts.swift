@@ -12,12 +12,13 @@ enum PutPolicyScript {
     static let script = RedisScript(
         """
         local stream, policy, group = KEYS[1], KEYS[2], ARGV[1]
+        \(NudgeFragment.lua)
         local summary = redis.pcall('XPENDING', stream, group)
         if summary.err then return summary end
         local created = 1 - redis.call('EXISTS', policy)
         redis.call('HDEL', policy, 'reap_consumers_idle_ms', 'run_at', 'reap_at', 'cursor')
         redis.call('HSET', policy, unpack(ARGV, 2))
-        redis.call('PUBLISH', 'sluice:nudge', 'p' .. #stream .. ':' .. stream .. group)
+        nudge(\(Nudge.Kind.policy.lua), stream, group)
         return created
         """)
 
@@ -47,10 +48,11 @@ enum DeletePolicyScript {
     static let script = RedisScript(
         """
         local stream, policy, group = KEYS[1], KEYS[2], ARGV[1]
+        \(NudgeFragment.lua)
         local summary = redis.pcall('XPENDING', stream, group)
         if summary.err then return summary end
         local deleted = redis.call('DEL', policy)
-        if deleted == 1 then redis.call('PUBLISH', 'sluice:nudge', 'p' .. #stream .. ':' .. stream .. group) end
+        if deleted == 1 then nudge(\(Nudge.Kind.policy.lua), stream, group) end
         return deleted
         """)
 
@@ -70,9 +72,9 @@ enum IndexPolicyScript {
     static let script = RedisScript(
         """
         local index, limit, member = KEYS[1], tonumber(ARGV[1]), ARGV[2]
+        \(ClockFragment.lua)
         if redis.call('ZCARD', index) >= limit and not redis.call('ZSCORE', index, member) then return 0 end
-        local time = redis.call('TIME')
-        redis.call('ZADD', index, string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000)), member)
+        redis.call('ZADD', index, whole(now_ms()), member)
         return 1
         """)
 

@@ -26,6 +26,8 @@ enum RecoveryScript {
         """
         local stream, policy = KEYS[1], KEYS[2]
         local group, interval, cursor = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+        \(ClockFragment.lua)
+        \(NudgeFragment.lua)
         local state = redis.call('HMGET', policy, 'max_idle_ms', 'max_deliveries', 'reap_consumers_idle_ms',
           'run_at', 'cursor', 'reap_at')
         local max_idle, max_deliveries, reap_idle = tonumber(state[1]), tonumber(state[2]), tonumber(state[3])
@@ -35,18 +37,16 @@ enum RecoveryScript {
           local kind = string.match(summary.err, '^%u+')
           if kind ~= 'NOGROUP' and kind ~= 'WRONGTYPE' then return summary end
           redis.call('DEL', policy)
-          redis.call('PUBLISH', 'sluice:nudge', 'p' .. #stream .. ':' .. stream .. group)
+          nudge(\(Nudge.Kind.policy.lua), stream, group)
           return {-1, 0, {}, '', 0}
         end
-        local time = redis.call('TIME')
-        local now = time[1] * 1000 + math.floor(time[2] / 1000)
+        local now = now_ms()
         local wait = math.min(tonumber(state[4] or 0) - now, interval)
         if cursor == '' and wait > 0 or cursor ~= '' and state[5] ~= cursor then
           return {0, math.max(wait, 1), {}, '', 0}
         end
 
-        local function number(value) return string.format('%.0f', value) end
-        redis.call('HSET', policy, 'run_at', number(now + interval), 'last_run_ms', number(now))
+        redis.call('HSET', policy, 'run_at', whole(now + interval), 'last_run_ms', whole(now))
 
         local reaped = 0
         if reap_idle and cursor == '' and now >= tonumber(state[6] or 0) then
@@ -58,7 +58,7 @@ enum RecoveryScript {
               reaped = reaped + 1
             end
           end
-          redis.call('HSET', policy, 'reap_at', number(now + math.min(math.max(reap_idle / 4, 1000), 60000)))
+          redis.call('HSET', policy, 'reap_at', whole(now + math.min(math.max(reap_idle / 4, 1000), 60000)))
           if reaped > 0 then redis.call('HINCRBY', policy, 'reaped', reaped) end
         end
 

@@ -14,10 +14,15 @@ import Net
 import Redis
 
 enum RedriveScript {
+    enum Outcome: String {
+        case pending, added, absent, gone
+    }
+
     static let script = RedisScript(
         """
         local stream, due, dead = KEYS[1], KEYS[2], KEYS[3]
         local group, id, dead_id = ARGV[1], ARGV[2], ARGV[3]
+        \(NudgeFragment.lua)
         if dead and not redis.call('XRANGE', dead, dead_id, dead_id)[1] then return {'gone', ''} end
         local entry = redis.pcall('XRANGE', stream, id, id)
         if entry.err then return entry end
@@ -29,7 +34,7 @@ enum RedriveScript {
           if not rows[1] then
             redis.call('XCLAIM', stream, group, 'unowned', 0, id, 'TIME', 0, 'RETRYCOUNT', 0, 'FORCE', 'JUSTID')
             redis.call('ZREM', due, id)
-            redis.call('PUBLISH', 'sluice:nudge', 'u' .. #stream .. ':' .. stream .. group)
+            nudge(\(Nudge.Kind.unowned.lua), stream, group)
           end
         elseif #ARGV > 3 then
           mode = 'added'

@@ -5,7 +5,8 @@
 //
 // KEYS  stream, the group's due times
 // ARGV  group, the consumer that settles, 1 for the group's numbers, then triples: ack, nack, extend or
-//       hand_back, id, the nack's delay in ms ("" for none) or the delivery count of what is handed back ("": any)
+//       hand_back, id, the nack's delay in ms ("" for none) or the delivery count of what is handed back ("": any; below
+//       zero: whatever was delivered no later than so many ms ago)
 // Reply [for each id done, lease_lost, not_pending or deleted; XINFO GROUPS, or nil]
 // A nack leaves the delivery count and makes the message idle for anybody's claim (TIME 0: IDLE above now is silently
 // 0, on every server). Its due time is by Redis' clock: the one that reads are held against.
@@ -18,17 +19,19 @@ enum SettleScript {
         """
         local stream, due = KEYS[1], KEYS[2]
         local group, owner = ARGV[1], ARGV[2]
+        \(ClockFragment.lua)
         \(GivingFragment.lua)
         local probe = redis.pcall('XPENDING', stream, group, '-', '+', 1)
         if probe.err then return probe end
-        local time = redis.call('TIME')
-        local now = time[1] * 1000 + math.floor(time[2] / 1000)
+        local now = now_ms()
 
         local function settle(operation, id, value)
           local row = redis.call('XPENDING', stream, group, id, id, 1)[1]
           if not row then return 'not_pending' end
           if row[2] ~= owner then return 'lease_lost' end
-          if operation == 'hand_back' and value and row[4] > value then return 'lease_lost' end
+          if operation == 'hand_back' and value then
+            if value < 0 and row[3] < -value or value >= 0 and row[4] > value then return 'lease_lost' end
+          end
           if operation == 'ack' then
             forget(id)
           elseif not exists(id) then
@@ -63,16 +66,22 @@ enum SettleScript {
         return command
     }
 
-    /// Makes messages unowned, due at once.
+    /// Makes messages unowned, due at once, that were to be so some time ago. Where a delivery count is not known, that time
+    /// tells what was delivered again since, but for the last moments: Redis' clock is read once for many commands.
     static func handBack(
-        _ stream: StreamName, _ group: GroupName, from owner: ConsumerName, _ deliveries: ArraySlice<Delivery>
+        _ stream: StreamName, _ group: GroupName, from owner: ConsumerName, _ deliveries: ArraySlice<Delivery>, after time: Duration
     ) -> RedisCommand {
+        let idle = (time - .milliseconds(100)).milliseconds
         var command = begin(stream, group, owner, count: deliveries.count)
         command.append(literal: "0")
         for delivery in deliveries {
             command.append(literal: "hand_back")
             command.append(id: delivery.id)
-            if delivery.count > 0 { command.append(decimal: delivery.count) } else { command.append(literal: "") }
+            if delivery.count > 0 || idle > 0 {
+                command.append(decimal: delivery.count > 0 ? Int(delivery.count) : -idle)
+            } else {
+                command.append(literal: "")
+            }
         }
         return command
     }

@@ -20,12 +20,13 @@ enum SinkLeaseScript {
     static let script = RedisScript(
         """
         local lease, wish, holder, number, life = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+        \(ClockFragment.lua)
+        \(NudgeFragment.lua)
         local now_has = redis.call('HMGET', lease, 'holder', 'number')
         if wish == 'take' then
           if now_has[1] and now_has[1] ~= holder then return {0, now_has[1], redis.call('PTTL', lease)} end
-          local time = redis.call('TIME')
-          local next = math.max(time[1] * 1000 + math.floor(time[2] / 1000), tonumber(now_has[2] or 0) + 1)
-          redis.call('HSET', lease, 'holder', holder, 'number', string.format('%.0f', next))
+          local next = math.max(now_ms(), tonumber(now_has[2] or 0) + 1)
+          redis.call('HSET', lease, 'holder', holder, 'number', whole(next))
           redis.call('PEXPIRE', lease, life)
           return {next, holder, tonumber(life)}
         end
@@ -34,8 +35,7 @@ enum SinkLeaseScript {
         -- The number stays for a while: the next is greater, be it in the same millisecond.
         redis.call('HDEL', lease, 'holder')
         redis.call('PEXPIRE', lease, 60000)
-        -- Those who stand by are told. Where an ACL refuses the channel they find out by themselves.
-        redis.pcall('PUBLISH', 'sluice:nudge', 'l' .. #ARGV[5] .. ':' .. ARGV[5] .. ARGV[6])
+        nudge(\(Nudge.Kind.lease.lua), ARGV[5], ARGV[6])  -- For those who stand by.
         return 1
         """)
 

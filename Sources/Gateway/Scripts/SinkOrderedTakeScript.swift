@@ -34,6 +34,7 @@ enum SinkOrderedTakeScript {
         local group, consumer, wish, count, idle_limit = ARGV[1], ARGV[2], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
         local sink, leader, flight = ARGV[8], ARGV[9], tonumber(ARGV[10])
         \(LeaseFragment.lua)
+        \(DeadLetterFragment.lua)
         if not leads(lease, consumer, ARGV[3]) then return false end
         local taken, trimmed = {}, 0
 
@@ -57,14 +58,7 @@ enum SinkOrderedTakeScript {
 
         local function bury(row)
           trimmed = trimmed + 1
-          if not dead then return end
-          local time = redis.call('TIME')
-          redis.call('XADD', dead, '*', 'original_stream', stream, 'original_id', row[1], 'original_data', 'null',
-            'group', group, 'last_consumer', row[2], 'attempts', row[4], 'reason', 'trimmed', 'last_status', '',
-            'last_error', 'the entry was trimmed while it was pending',
-            'failed_at_ms', string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000)))
-          redis.call('XACK', stream, group, row[1])
-          redis.call('ZREM', due, row[1])
+          if dead then bury_trimmed(row) end
         end
 
         local function begins(text, with) return string.sub(text, 1, #with) == with end
@@ -81,7 +75,7 @@ enum SinkOrderedTakeScript {
           if not entry then return bury(row) end
           redis.call('XCLAIM', stream, group, consumer, 0, id, 'JUSTID')
           local score = tonumber(redis.call('ZSCORE', due, id) or '')
-          taken[#taken + 1] = {id, entry[2], row[4], score and string.format('%.0f', score) or '', is_own and 0 or 1}
+          taken[#taken + 1] = {id, entry[2], row[4], score and whole(score) or '', is_own and 0 or 1}
         end
 
         local last, seen = ARGV[7], 0

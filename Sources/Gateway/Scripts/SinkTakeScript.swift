@@ -20,21 +20,16 @@ enum SinkTakeScript {
         """
         local stream, due, dead = KEYS[1], KEYS[2], KEYS[3]
         local group, consumer, count, lease = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+        \(DeadLetterFragment.lua)
         local summary = redis.pcall('XPENDING', stream, group)
         if summary.err then return summary end
-        local time = redis.call('TIME')
-        local now = time[1] * 1000 + math.floor(time[2] / 1000)
+        local now = now_ms()
         local taken, trimmed, next_due = {}, {}, -1
         if summary[1] == 0 then return {taken, trimmed, '', next_due} end
 
         local function bury(row)
           trimmed[#trimmed + 1] = row[1]
-          if not dead then return end
-          redis.call('XADD', dead, '*', 'original_stream', stream, 'original_id', row[1], 'original_data', 'null',
-            'group', group, 'last_consumer', row[2], 'attempts', row[4], 'reason', 'trimmed', 'last_status', '',
-            'last_error', 'the entry was trimmed while it was pending', 'failed_at_ms', string.format('%.0f', now))
-          redis.call('XACK', stream, group, row[1])
-          redis.call('ZREM', due, row[1])
+          if dead then bury_trimmed(row) end
         end
 
         local function visit(row)

@@ -36,10 +36,10 @@ enum TakeScript {
         local stream, due = KEYS[1], KEYS[2]
         local group, consumer, count = ARGV[1], ARGV[2], tonumber(ARGV[3])
         local min_idle, policy, is_by_policy = tonumber(ARGV[5]), KEYS[3], ARGV[9] == '1'
+        \(ClockFragment.lua)
         local summary = redis.pcall('XPENDING', stream, group)
         if summary.err then return summary end
-        local time = redis.call('TIME')
-        local now = time[1] * 1000 + math.floor(time[2] / 1000)
+        local now = now_ms()
         local taken, recovered, next_due, next_idle = {}, 0, -1, -1
         local limits = redis.call('HMGET', policy, 'max_idle_ms', 'max_deliveries')
         local max_deliveries = tonumber(limits[2])

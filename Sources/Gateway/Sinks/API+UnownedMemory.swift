@@ -10,6 +10,6 @@ extension API: UnownedMemory {
     func unownedGeneration(_ key: WaitKey) -> UInt32 { unowned.generation(key) }
 
     func foundNoUnowned(_ key: WaitKey, due: EventLoop.Instant?, generation: UInt32) {
-        unowned.foundNone(key, due: due, generation: generation)
+        unowned.foundNone(key, due: due, generation: generation, now: loop.now)
     }
 }

@@ -38,24 +38,13 @@ enum RetryAfter {
         return nil
     }
 
-    private static let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
-
     private static func seconds(_ day: Substring, _ month: Substring, _ year: Substring, _ time: Substring) -> Int? {
         let clock = time.split(separator: ":", omittingEmptySubsequences: false).map { Int($0) }
-        guard let day = Int(day), (1...31).contains(day), let month = months.firstIndex(of: String(month)),
+        guard let day = Int(day), (1...31).contains(day), let month = CivilDate.monthNames.firstIndex(where: { $0.description == month }),
             let year = Int(year), (1970...9999).contains(year), clock.count == 3,
             let hour = clock[0], (0...23).contains(hour), let minute = clock[1], (0...59).contains(minute),
             let second = clock[2], (0...60).contains(second)
         else { return nil }
-        return days(year, month + 1, day) * 86_400 + hour * 3600 + minute * 60 + second
-    }
-
-    /// Days since 1970-01-01 of a date in the Gregorian calendar; a year begins in March, so that its leap day is last.
-    private static func days(_ year: Int, _ month: Int, _ day: Int) -> Int {
-        let shifted = month <= 2 ? year - 1 : year
-        let era = shifted / 400
-        let yearOfEra = shifted - era * 400
-        let dayOfYear = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1
-        return era * 146_097 + yearOfEra * 365 + yearOfEra / 4 - yearOfEra / 100 + dayOfYear - 719_468
+        return CivilDate(year: year, month: month + 1, day: day, hour: hour, minute: minute, second: second).unixSeconds
     }
 }

@@ -72,8 +72,9 @@ extension Sink {
         stream.renewalTimer = host.loop.schedule(at: instant) { [weak self] in
             guard let self else { return }
             stream.renewalTimer = nil
-            // What is in flight when the sink ends, ends before the lease.
-            if !state.isStopped, state.streams[stream.index].lease != nil { enqueue(.renewal(stream)) }
+            // What is in flight when the sink ends, ends before the lease. A stream that rests is nobody's in the end.
+            let isDone = stream.isResting && !state.held.keys.contains { $0.stream == stream.index }
+            if !state.isStopped, !isDone, state.streams[stream.index].lease != nil { enqueue(.renewal(stream)) }
         }
     }
 

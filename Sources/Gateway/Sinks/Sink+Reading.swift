@@ -10,6 +10,11 @@ extension Sink {
     func read(_ stream: SinkStream) async {
         await openGroup(stream)
         while !state.isStopped {
+            guard !stream.isResting else {
+                handle(.resting(stream.index))
+                await stream.bell.wait()
+                continue
+            }
             if definition.isOrdered, stream.mustTakeLease || !state.leads(stream.index, at: host.loop.now) {
                 await standBy(stream)
                 continue
@@ -24,7 +29,6 @@ extension Sink {
                 stream.failures = 0
                 stream.problem = nil
             case .nothing:
-                stream.failures = 0
                 stream.problem = nil
                 await park(stream)
             case .failed: await pause(stream)
@@ -35,14 +39,9 @@ extension Sink {
 
     /// Waits for a message, and reads it when the wait's home says so.
     private func park(_ stream: SinkStream) async {
-        guard !state.isStopped else { return }
-        let waiter: Waiter
-        do throws(Problem) {
-            waiter = try host.longPoll.park(stream.key, claims: nil, until: stream.takeoverDue)
-        } catch {
-            log.warning("no room to wait for messages", metadata: stream.metadata(["detail": "\(error.detail)"]))
-            return await pause(stream)
-        }
+        guard !state.isStopped, !stream.isResting else { return }
+        let waiter = host.longPoll.park(stream.key, until: stream.takeoverDue)
+        stream.failures = 0
         stream.waiter = waiter
         defer { stream.waiter = nil }
         while true {
@@ -240,6 +239,6 @@ extension Sink {
 
 extension SinkStream {
     func metadata(_ more: Logger.Metadata = [:]) -> Logger.Metadata {
-        more.merging(["stream": "\(String(decoding: name.bytes, as: UTF8.self))"]) { a, _ in a }
+        more.merging(["stream": "\(text)"]) { a, _ in a }
     }
 }

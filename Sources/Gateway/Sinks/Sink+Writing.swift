@@ -12,23 +12,24 @@ extension Sink {
         let wire = streams[key.stream].wire
         let until = state.streams[key.stream].lease?.until
         guard let authorization else {
-            let request = inTime(wire.request(message, deliveryCount: deliveryCount, wallTime: state.moment.wall), until)
+            let request = addressed(wire.request(message, deliveryCount: deliveryCount, wallTime: state.moment.wall), until)
             return host.outbound.send(request) { [weak self] result in self?.ended(key, deliveryCount, result) }
         }
         authorization.post { [weak self] credential in
             // It was waited for: the message may have been handed back meanwhile.
             guard let self, state.held[key]?.phase == .inFlight, mayBegin(key.stream, until) else { return nil }
             let wall = host.loop.clock.wallTime
-            return inTime(wire.request(message, deliveryCount: deliveryCount, wallTime: wall, authorization: credential), until)
+            return addressed(wire.request(message, deliveryCount: deliveryCount, wallTime: wall, authorization: credential), until)
         } done: { [weak self] result in
             self?.ended(key, deliveryCount, result)
         }
     }
 
-    /// Of an ordered sink: it must end before the lease does that the stream had when the attempt was decided on, wherever
-    /// it waits for its turn.
-    private func inTime(_ request: WebhookRequest, _ until: EventLoop.Instant?) -> WebhookRequest {
+    /// It waits for its turn among other sinks' requests. That of an ordered sink must end before the lease does that the
+    /// stream had when the attempt was decided on, wherever it waits.
+    private func addressed(_ request: WebhookRequest, _ until: EventLoop.Instant?) -> WebhookRequest {
         var request = request
+        request.sender = UInt(bitPattern: ObjectIdentifier(self))
         if let until { request.notAfter = until }
         return request
     }
@@ -51,12 +52,12 @@ extension Sink {
         let wire = stream.wire
         let until = state.streams[stream.index].lease?.until
         guard let authorization else {
-            let request = inTime(wire.request(parcels, wallTime: state.moment.wall), until)
+            let request = addressed(wire.request(parcels, wallTime: state.moment.wall), until)
             return host.outbound.send(request) { [weak self] result in self?.ended(stream, parcels, result) }
         }
         authorization.post { [weak self] credential in
             guard let self, parcels.contains(where: { state.held[$0.key]?.phase == .inFlight }), mayBegin(stream.index, until) else { return nil }
-            return inTime(wire.request(parcels, wallTime: host.loop.clock.wallTime, authorization: credential), until)
+            return addressed(wire.request(parcels, wallTime: host.loop.clock.wallTime, authorization: credential), until)
         } done: { [weak self] result in
             self?.ended(stream, parcels, result)
         }
@@ -143,7 +144,7 @@ extension Sink {
                 done += statuses.remaining
             } catch {
                 // XACK says nothing of a stream that is gone, and neither is there anything to delete.
-                if case .reply(.err, let line) = error, line.contains("no such key") { return }
+                if error.isNoSuchKey { return }
                 throw error
             }
         }
@@ -197,6 +198,7 @@ extension Sink {
                 handle(.keptAlive(stream.index, lost: lost, trimmed: trimmed))
             } catch {
                 log.warning("cannot keep messages alive", metadata: stream.metadata(["error": "\(error)"]))
+                if error.code == .noGroup, stream.isFound { await openGroup(stream) }  // It may be gone, and they with it.
                 return false
             }
         }
@@ -226,16 +228,20 @@ extension Sink {
     /// Creates the group where it is missing, however long that takes: at `start` when the sink has never seen it,
     /// else (it was lost) after what this process knows to be dealt with.
     func openGroup(_ stream: SinkStream) async {
-        guard !stream.isOpening else { return }
+        guard !stream.isOpening, !state.hasDrained else { return }
         stream.isOpening = true
         defer { stream.isOpening = false }
         var pause = SinkLimits.readPause.least
-        while !state.hasDrained {
+        repeat {
             do throws(RedisError) {
                 if stream.wasOpen { try await createAgain(stream) } else { try await create(stream) }
                 stream.wasOpen = true
                 stream.problem = nil
+                state.streams[stream.index].isGone = false
                 return
+            } catch where stream.isFound && error.isNoSuchKey {
+                rest(stream)
+                return handle(.gone(stream.index))
             } catch {
                 // Every start begins so; the end of a connection has a log line of its own.
                 let level: Logger.Level = if case .unavailable(.notConnected) = error { .debug } else { .warning }
@@ -245,18 +251,14 @@ extension Sink {
             }
             await host.loop.sleep(for: state.backoff.jittered(pause))
             pause = min(pause * 2, SinkLimits.readPause.most)
-        }
+        } while !state.hasDrained && !stream.isResting
     }
 
     private func create(_ stream: SinkStream) async throws(RedisError) {
-        let position: StreamGroupPosition =
-            switch definition.start {
-            case .earliest: .after(.zero)
-            case .latest: .latest
-            case .id(let text): .after(StreamID(text, missingSequence: 0) ?? .zero)
-            }
+        // The group of one that was found is there, unless the stream was made anew since.
         let command = RedisCommand.xgroupCreate(
-            stream.name.bytes, group: stream.group.bytes, at: position, makeStream: true)
+            stream.name.bytes, group: stream.group.bytes, at: stream.isFound ? .after(.zero) : definition.start.position,
+            makeStream: !stream.isFound)
         do throws(RedisError) {
             _ = try await host.store.send(command)
         } catch {
@@ -267,9 +269,19 @@ extension Sink {
     private func createAgain(_ stream: SinkStream) async throws(RedisError) {
         // What was not gone through yet may be older than all that this process knows of.
         let position = stream.search == .all ? .zero : state.streams[stream.index].watermark.position ?? .zero
-        let call = SinkGroupScript.call(stream.name, stream.group, after: position)
+        let call = SinkGroupScript.call(stream.name, stream.group, after: position, makesStream: !stream.isFound)
         guard try await host.store.evaluate(SinkGroupScript.script, call).integer == 1 else { return }
         state.streams[stream.index].counters.groupsCreatedAgain += 1
         log.error("the group was lost; created again", metadata: stream.metadata(["after": "\(position)"]))
+    }
+}
+
+extension SinkDefinition.Start {
+    var position: StreamGroupPosition {
+        switch self {
+        case .earliest: .after(.zero)
+        case .latest: .latest
+        case .id(let text): .after(StreamID(text, missingSequence: 0) ?? .zero)
+        }
     }
 }

@@ -35,8 +35,8 @@ final class Sink: Flushable {
     let authorization: SinkAuthorization?
     var state: SinkState
     private(set) var streams: [SinkStream] = []
-    private var work: [Work] = []
-    private var workFront = 0
+    private let resources: SinkResources
+    private var work = Fifo<Work>()
     private var timer: (id: TimerID, at: EventLoop.Instant)?
     private let drainedBell: SinkBell
     /// Attempts that ended in this tick.
@@ -55,12 +55,9 @@ final class Sink: Flushable {
         self.log = log
         state = SinkState(definition, seed: seed)
         drainedBell = SinkBell(host.loop)
-        let means = try SinkMeans(definition)
-        authorization = SinkAuthorization(definition, means, host.loop, host.outbound, log)
-        streams = definition.streams.enumerated().map { index, name in
-            SinkStream(
-                index, name, definition, host.loop, SinkWire(definition, stream: name, means: means))
-        }
+        resources = try SinkResources(definition)
+        authorization = SinkAuthorization(definition, resources, host.loop, host.outbound, log)
+        streams = definition.names.enumerated().map { newStream($0, $1, isFound: false) }
     }
 
     static func hostName() -> String {
@@ -74,10 +71,45 @@ final class Sink: Flushable {
     /// Begins to read. Once.
     func start() {
         log.info("sink started", metadata: ["url": "\(definition.url)", "consumer": "\(String(decoding: consumer.bytes, as: UTF8.self))"])
-        for stream in streams {
-            enqueue(.reader(stream))
-            scheduleKeepAlive(stream)
+        for stream in streams { start(stream) }
+    }
+
+    private func start(_ stream: SinkStream) {
+        enqueue(.reader(stream))
+        scheduleKeepAlive(stream)
+    }
+
+    /// The streams that its globs match by now. One that is new is read; one that is there no more, or is a dead-letter
+    /// stream by now, is not, until it is among them again.
+    func found(_ names: [String]) {
+        guard !state.isStopped else { return }
+        let found = Set(names)
+        for stream in streams where stream.isFound && stream.isResting == found.contains(stream.text) {
+            if stream.isResting { wake(stream) } else { rest(stream) }
         }
+        let known = Set(streams.map(\.text))
+        for name in names where !known.contains(name) {
+            state.addStream(name)
+            streams.append(newStream(streams.count, name, isFound: true))
+            start(streams[streams.count - 1])
+        }
+    }
+
+    func rest(_ stream: SinkStream) {
+        stream.isResting = true
+        stream.waiter?.deliver(.draining)
+        stream.bell.ring()  // What it waits for is for others.
+    }
+
+    private func wake(_ stream: SinkStream) {
+        stream.isResting = false
+        stream.mustTakeLease = true  // Its renewal may have been left off.
+        state.streams[stream.index].isGone = false
+        stream.bell.ring()
+    }
+
+    private func newStream(_ index: Int, _ name: String, isFound: Bool) -> SinkStream {
+        SinkStream(index, name, definition, host.loop, SinkWire(definition, stream: name, resources: resources), isFound: isFound)
     }
 
     /// Redis is there, or there again.
@@ -115,22 +147,9 @@ final class Sink: Flushable {
 
     var status: SinkStatus { state.status(now: host.loop.now) }
 
-    /// One a stream, in the order of `definition.streams`.
-    var snapshots: [SinkSnapshot] {
-        zip(definition.streams, state.counters).map { stream, counters in
-            SinkSnapshot(sink: definition.name, stream: stream, status: status, counters: counters)
-        }
-    }
-
     /// One piece of work, the oldest: what the task calls that `host.spawn` starts.
     func run() async {
-        guard workFront < work.count else { return }
-        let piece = work[workFront]
-        workFront += 1
-        if workFront == work.count {
-            work.removeAll(keepingCapacity: true)
-            workFront = 0
-        }
+        guard let piece = work.popFirst() else { return }
         switch piece {
         case .reader(let stream): await read(stream)
         case .keepAlive(let stream):
@@ -224,11 +243,16 @@ final class Sink: Flushable {
 /// One stream of a sink: its names, and what its reader is at.
 final class SinkStream {
     let index: Int
+    let text: String
     let name: StreamName
     let group: GroupName
     let dead: StreamName?
     let key: WaitKey
     let wire: SinkWire
+    /// A glob matches it: it is read while it is there, and not created.
+    let isFound: Bool
+    /// It is not read: it is gone, or no glob matches it any more.
+    var isResting = false
     /// Rings when the reader may have something to do.
     let bell: SinkBell
     /// While it is parked.
@@ -257,8 +281,12 @@ final class SinkStream {
     /// Reads that failed in a row.
     var failures = 0
 
-    init(_ index: Int, _ name: String, _ definition: SinkDefinition, _ loop: EventLoop, _ wire: SinkWire) {
+    init(
+        _ index: Int, _ name: String, _ definition: SinkDefinition, _ loop: EventLoop, _ wire: SinkWire, isFound: Bool
+    ) {
         self.index = index
+        self.isFound = isFound
+        text = name
         self.name = StreamName(name)
         group = GroupName(definition.group)
         dead = definition.deadLetterStream(of: name).map { StreamName($0) }

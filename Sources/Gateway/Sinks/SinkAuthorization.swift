@@ -19,14 +19,14 @@ final class SinkAuthorization {
     private let loop: EventLoop
     private let outbound: any Outbound
 
-    /// Nil: nothing changes, see `SinkMeans.authorization`.
-    init?(_ definition: SinkDefinition, _ means: SinkMeans, _ loop: EventLoop, _ outbound: any Outbound, _ log: Logger) {
+    /// Nil: nothing changes, see `SinkResources.authorization`.
+    init?(_ definition: SinkDefinition, _ resources: SinkResources, _ loop: EventLoop, _ outbound: any Outbound, _ log: Logger) {
         self.loop = loop
         self.outbound = outbound
         switch definition.auth?.scheme {
-        case .oauth2(let oauth): kind = .tokens(SinkTokens(oauth, definition, means, loop, outbound))
+        case .oauth2(let oauth): kind = .tokens(SinkTokens(oauth, definition, resources, loop, outbound))
         case .basic(_, .file(let path)), .bearer(.file(let path)):
-            guard let scheme = definition.auth?.scheme, let header = means.authorization else { return nil }
+            guard let scheme = definition.auth?.scheme, let header = resources.authorization else { return nil }
             kind = .file(CredentialFile(path, scheme, definition.name, header, log))
         default: return nil
         }

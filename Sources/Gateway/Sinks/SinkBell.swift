@@ -20,12 +20,12 @@ final class SinkBell {
 
     /// Until it is rung, or until `deadline`. One waiter at a time.
     func wait(until deadline: EventLoop.Instant? = nil) async {
-        if isRung {
-            isRung = false
-            return
-        }
         precondition(continuation == nil, "A bell wakes one task.")
         await withUnsafeContinuation { continuation in
+            if isRung {
+                isRung = false
+                return continuation.resume()
+            }
             self.continuation = continuation
             if let deadline { timer = loop.schedule(at: deadline) { [unowned self] in ring() } }
         }

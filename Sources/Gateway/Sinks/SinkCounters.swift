@@ -63,6 +63,7 @@ extension SinkCounters {
         for (reason, count) in other.deadLetters { deadLetters[reason, default: 0] += count }
     }
 
+    /// Unsafe: key paths are not Sendable by their type; these hold nothing, and the list is never changed.
     private nonisolated(unsafe) static let all: [WritableKeyPath<SinkCounters, Int>] = [
         \.attempts, \.succeeded, \.throttled, \.failed, \.rejected, \.gone, \.ours, \.retries, \.delivered, \.takeovers,
         \.lost, \.trimmed, \.released, \.groupsCreatedAgain, \.redisFailures, \.inFlight, \.held,
@@ -93,4 +94,25 @@ enum SinkStatus: Sendable, Equatable {
     case failing(until: EventLoop.Instant)
     case disabled(reason: String)
     case draining
+
+    var name: SinkStateName {
+        switch self {
+        case .running: .running
+        case .standby: .standby
+        case .paused: .paused
+        case .backingOff: .backingOff
+        case .failing: .failing
+        case .disabled: .disabled
+        case .draining: .draining
+        }
+    }
+}
+
+/// The same as a word: in Redis, in replies and on the page of metrics (API.md §6).
+enum SinkStateName: String, Sendable, CaseIterable {
+    case running, standby, paused
+    case backingOff = "backing_off"
+    case failing, disabled, draining
+    /// A replica can't run it.
+    case refused
 }

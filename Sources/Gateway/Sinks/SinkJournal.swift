@@ -34,15 +34,12 @@ final class SinkJournal {
     /// Failures whose next attempt is not decided yet, at the end of `failures`.
     private var undecided = 0
     private var isTold = true
-    private let limits: Limits
-
-    init(_ limits: Limits = Limits()) { self.limits = limits }
 
     func ended(_ key: SinkState.Key, _ number: Int, _ result: WebhookResult, _ outcome: SinkOutcome, wall: Duration) {
         if outcome.isTaken {
             lastSuccess = wall
             failuresInARow = 0
-            if successes.count < limits.sinkSample {
+            if successes.count < Limits.sinkSample {
                 successes.append(Attempt(wall: wall, key: key, number: number, outcome: outcome, duration: result.duration))
             }
         } else {
@@ -54,7 +51,7 @@ final class SinkJournal {
     private func failed(_ attempt: Attempt) {
         failuresInARow += 1
         lastFailure = attempt
-        if failures.count >= 2 * limits.sinkAttempts { failures.removeFirst(limits.sinkAttempts) }
+        if failures.count >= 2 * Limits.sinkAttempts { failures.removeFirst(Limits.sinkAttempts) }
         failures.append(attempt)
         undecided = min(undecided + 1, failures.count)
     }
@@ -76,7 +73,7 @@ final class SinkJournal {
 
     /// What is to be told. What has ended a moment ago, and is not decided, is told the next time.
     func take() -> (failures: [Attempt], successes: [Attempt]) {
-        let told = (Array(failures.dropLast(undecided).suffix(limits.sinkAttempts)), successes)
+        let told = (Array(failures.dropLast(undecided).suffix(Limits.sinkAttempts)), successes)
         failures = failures.suffix(undecided)
         successes = []
         isTold = true

@@ -7,6 +7,7 @@
 // - The turn goes to the least ID of those that wait.
 // - The turn is never taken from a message that may be on its way to the receiver.
 
+import Net
 import Redis
 
 struct SinkLanes {
@@ -22,9 +23,8 @@ struct SinkLanes {
 
     fileprivate struct Lane {
         var turn: Held
-        /// By ID, from `front` on.
-        var others: [Held] = []
-        var front = 0
+        /// By ID.
+        var others = Fifo<Held>()
     }
 
     private var lanes: [Int: Lane] = [:]
@@ -56,7 +56,7 @@ struct SinkLanes {
             return nil
         }
         count -= 1
-        guard let next = lanes[key]!.takeFirst() else {
+        guard let next = lanes[key]!.others.popFirst() else {
             lanes[key] = nil
             return nil
         }
@@ -70,7 +70,7 @@ struct SinkLanes {
 extension SinkLanes.Lane {
     fileprivate mutating func insert(_ message: SinkState.Held) {
         // They come in order, nearly always.
-        guard let last = others.last, front < others.count, message.key.id < last.key.id else { return others.append(message) }
+        guard let last = others.last, message.key.id < last.key.id else { return others.append(message) }
         others.insert(message, at: place(of: message.key.id))
     }
 
@@ -81,24 +81,6 @@ extension SinkLanes.Lane {
         return true
     }
 
-    fileprivate mutating func takeFirst() -> SinkState.Held? {
-        guard front < others.count else { return nil }
-        let first = others[front]
-        front += 1
-        if front == others.count || front > 1000 {
-            others.removeFirst(front)
-            front = 0
-        }
-        return first
-    }
-
     /// Where the first that is not below `id` stands.
-    private func place(of id: StreamID) -> Int {
-        var (low, high) = (front, others.count)
-        while low < high {
-            let middle = (low + high) / 2
-            if others[middle].key.id < id { low = middle + 1 } else { high = middle }
-        }
-        return low
-    }
+    private func place(of id: StreamID) -> Int { others.partitionPoint { $0.key.id < id } }
 }

@@ -84,6 +84,22 @@ enum SinkOutcome: Sendable, Equatable {
         }
     }
 
+    /// Nothing of the receiver's own was heard: no answer came, or one of whoever stands in for it.
+    var isAway: Bool {
+        switch self {
+        case .retry(status: nil, _), .throttled(_, retryAfter: nil, spends: true): true
+        case .success, .dropped, .retry, .throttled, .final, .gone, .ours: false
+        }
+    }
+
+    /// A sign of an endpoint that fails: not so where it asks for patience.
+    var isFailure: Bool {
+        switch self {
+        case .retry, .throttled(_, _, spends: true): true
+        case .success, .dropped, .throttled, .final, .gone, .ours: false
+        }
+    }
+
     /// The receiver's status; nil where none came.
     var status: Int? {
         switch self {

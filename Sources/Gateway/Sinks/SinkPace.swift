@@ -6,6 +6,9 @@
 //   failure, once for all that were under way together: they are one sign, not many.
 // - After `breaker_failures` failures in a row the breaker is open: nothing is sent but a probe when its time has come,
 //   each later than the one before, up to `retry.max_ms`. Whatever the endpoint takes closes it.
+// - A probe that found the endpoint away has spent no attempt, so it may be repeated soon: nobody is to wait minutes for the
+//   return of one that was away for an hour. What it answers when it is there has a patience of its own, which grows with each
+//   such answer, also where an endpoint does both by turns.
 
 import Net
 
@@ -17,11 +20,13 @@ struct SinkPace {
     /// When the next probe may be sent; nil: the breaker is closed.
     private(set) var probeAt: Instant?
     private(set) var failuresInARow = 0
+    /// No answer of the endpoint's own came to the last attempt that failed; while the breaker is open, to the last probe.
+    private(set) var isAway = false
     private let most: Int
     private let breakerFailures: Int
     private var bucket: TokenBucket?
-    /// Probes since the breaker opened, and the one to come.
-    private var probes = 0
+    /// Since the breaker opened.
+    private var patience = SinkPatience()
     private var begun = 0
     /// Attempts up to this one knew nothing of the last halving.
     private var halvedAt = 0
@@ -61,19 +66,43 @@ struct SinkPace {
     }
 
     /// Attempt `number` has failed, or the endpoint asked for patience, which makes the window smaller and is no sign of
-    /// a failing endpoint (`counts` is false).
-    mutating func failed(_ number: Int, isProbe: Bool, counts: Bool, _ now: Instant, _ backoff: inout SinkBackoff) {
+    /// a failing endpoint (`counts` is false). `isAway`: a probe that ended so spends no attempt.
+    mutating func failed(_ number: Int, isProbe: Bool, counts: Bool, isAway: Bool, _ now: Instant, _ backoff: inout SinkBackoff) {
         if number > halvedAt {
             window = max(window / 2, 1)
             halvedAt = begun
         }
         guard counts else { return }
         failuresInARow += 1
-        guard isProbe || probeAt == nil && failuresInARow >= breakerFailures else { return }
-        // An attempt from before that failed later has moved nothing.
-        probes = isProbe ? probes + 1 : 1
-        probeAt = now + backoff.delay(after: probes)
+        // An attempt from before the breaker opened that failed later has moved nothing.
+        guard isProbe || probeAt == nil else { return }
+        self.isAway = isAway
+        if probeAt == nil {
+            guard failuresInARow >= breakerFailures else { return }
+            patience = SinkPatience()
+        }
+        patience.failed(isAway: isAway)
+        probeAt = now + backoff.jittered(patience.pause(isAway: isAway, backoff))
         window = 1
+    }
+}
+
+/// How long to wait where nobody has asked for it. Failures in a row of an endpoint that is away, and others, are counted apart:
+/// the pauses of the former stay short, so that their number says nothing of the latter.
+struct SinkPatience {
+    private var away = 0
+    private var others = 0
+    /// Between probes of an endpoint that is away, or `retry.base_ms` where that is more.
+    private static let mostAway = Duration.seconds(3)
+
+    var failures: Int { away + others }
+
+    mutating func failed(isAway: Bool) { if isAway { away += 1 } else { others += 1 } }
+
+    /// After a failure of the kind.
+    func pause(isAway: Bool, _ backoff: SinkBackoff) -> Duration {
+        let pause = backoff.least(after: isAway ? away : others)
+        return isAway ? min(pause, max(SinkPatience.mostAway, backoff.retry.base)) : pause
     }
 }
 

@@ -6,8 +6,7 @@ import Net
 struct SinkReport {
     /// The process, as hosts and people know it.
     var replica = ""
-    /// As API.md §6 names it; or `draining`, or `refused`: this replica can't run it.
-    var state = "running"
+    var state = SinkStateName.running
     /// Ms since 1970: nothing is sent before.
     var until: Int?
     /// Why it can't be run here.
@@ -25,6 +24,8 @@ struct SinkReport {
     var isRefusedTarget = false
     /// Nothing more is read: so many are held already.
     var isFull = false
+    /// Streams that its globs match beyond the limit.
+    var leftOut = 0
     var problems: [(stream: String, detail: String)] = []
     var counters: [(name: String, count: Int)] = []
 
@@ -38,11 +39,12 @@ extension SinkReport {
         let problems = problems.map { "{\"stream\":\(jsonText($0.stream)),\"detail\":\(jsonText($0.detail))}" }
         let counters = counters.map { "\"\($0.name)\":\($0.count)" }
         let members = [
-            "\"replica\":\(jsonText(replica))", "\"state\":\(jsonText(state))", "\"until_ms\":\(until.json)",
+            "\"replica\":\(jsonText(replica))", "\"state\":\"\(state.rawValue)\"", "\"until_ms\":\(until.json)",
             "\"refusal\":\(refusal.map(jsonText) ?? "null")", "\"consumer\":\(jsonText(consumer))",
             "\"failures_in_a_row\":\(failuresInARow)", "\"last_success_ms\":\(lastSuccess.json)",
             "\"last_failure\":\(lastFailure ?? "null")", "\"last_status\":\(lastStatus.json)", "\"last_error\":\(jsonText(lastError))",
             "\"refused_target\":\(isRefusedTarget ? 1 : 0)", "\"full\":\(isFull ? 1 : 0)",
+            "\"left_out\":\(leftOut)",
             "\"problems\":[\(problems.joined(separator: ","))]", "\"counters\":{\(counters.joined(separator: ","))}",
         ]
         return Array("{\(members.joined(separator: ","))}".utf8)
@@ -52,7 +54,8 @@ extension SinkReport {
     init?(json bytes: UnsafeRawBufferPointer) {
         guard let row = JSONRow(bytes), let replica = row["replica"]?.text else { return nil }
         self.replica = replica
-        state = row["state"]?.text ?? ""
+        // A later version's word that we do not know is none that we can tell of.
+        state = row["state"]?.text.flatMap { SinkStateName(rawValue: $0) } ?? .running
         until = row["until_ms"]?.integer
         refusal = row["refusal"]?.text
         consumer = row["consumer"]?.text ?? ""
@@ -63,6 +66,7 @@ extension SinkReport {
         lastError = row["last_error"]?.text ?? ""
         isRefusedTarget = row["refused_target"]?.integer == 1
         isFull = row["full"]?.integer == 1
+        leftOut = row["left_out"]?.integer ?? 0
         problems = row["problems"]?.elements.map { ($0["stream"]?.text ?? "", $0["detail"]?.text ?? "") } ?? []
         counters = row["counters"]?.members.map { ($0.name, $0.value.integer ?? 0) } ?? []
     }

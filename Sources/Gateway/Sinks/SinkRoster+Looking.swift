@@ -6,8 +6,8 @@ import Redis
 
 extension SinkRoster {
     private static let lookInterval = Duration.seconds(15)
-    /// Sinks asked about in one go.
-    private static let lookSlice = 50
+    /// Streams asked about in one go.
+    private static let lookSlice = 100
 
     func lookSoon(_ pause: Duration) {
         lookTimer = loop.schedule(at: loop.now + pause) { [unowned self] in
@@ -16,19 +16,28 @@ extension SinkRoster {
     }
 
     func look() async {
-        for slice in entries.values.filter({ $0.definition != nil }).slices(of: SinkRoster.lookSlice) {
+        let asked = entries.values.flatMap { entry in
+            let group = GroupName(entry.definition?.group ?? "")
+            return entry.streams.map { Question(entry: entry, stream: $0, group: group) }
+        }
+        for slice in asked.slices(of: SinkRoster.lookSlice) {
             // What Redis does not tell now, it tells in a while.
             try? await look(Array(slice))
+        }
+        for entry in entries.values where entry.seen.count > entry.streams.count {
+            let streams = Set(entry.streams)
+            entry.seen = entry.seen.filter { streams.contains($0.key) }
         }
         lookSoon(SinkRoster.lookInterval)
     }
 
-    private func look(_ slice: [Entry]) async throws(RedisError) {
-        var asked: [(entry: Entry, stream: String, group: GroupName)] = []
-        for entry in slice {
-            guard let definition = entry.definition else { continue }
-            for stream in definition.streams { asked.append((entry, stream, GroupName(definition.group))) }
-        }
+    private struct Question {
+        var entry: Entry
+        var stream: String
+        var group: GroupName
+    }
+
+    private func look(_ asked: [Question]) async throws(RedisError) {
         let answers = try await store.send(
             asked.flatMap { SinkStanding.Stream.questions(StreamName($0.stream), $0.group, isWhole: true) }, tracked: false)
         let step = SinkStanding.Stream.answerCount(isWhole: true)
@@ -51,7 +60,7 @@ extension SinkRoster {
     }
 
     func endpoint(_ entry: Entry) -> SinkSnapshot.Endpoint {
-        var endpoint = SinkSnapshot.Endpoint(durations: entry.earlierDurations)
+        var endpoint = SinkSnapshot.Endpoint(durations: entry.earlierDurations, streams: entry.streams.count, leftOut: entry.leftOut)
         for run in entry.leaving + [entry.sink].compactMap(\.self) { endpoint.durations.add(run.durations) }
         if let pace = entry.sink?.state.pace { (endpoint.window, endpoint.isFailing) = (pace.isOpen ? 1 : pace.window, pace.isOpen) }
         return endpoint

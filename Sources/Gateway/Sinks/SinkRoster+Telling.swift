@@ -95,7 +95,7 @@ extension SinkRoster {
         let (failures, successes) = sink.journal.take()
         if failures.isEmpty && successes.isEmpty { return nil }
         func rows(_ attempts: [SinkJournal.Attempt]) -> [[UInt8]] {
-            attempts.map { $0.json(stream: sink.definition.streams[$0.key.stream], replica: replica) }
+            attempts.map { $0.json(stream: sink.streams[$0.key.stream].text, replica: replica) }
         }
         let name = sink.definition.name
         return .init(sink: name, isConfigured: isConfigured(name), failed: rows(failures), others: rows(successes))
@@ -103,7 +103,7 @@ extension SinkRoster {
 
     func tell(_ parts: [SinkAttemptsScript.Part]) async {
         for slice in parts.slices(of: SinkAttemptsScript.slice) {
-            let call = SinkAttemptsScript.call(slice, keeping: limits.sinkAttempts, for: SinkRoster.attemptLife)
+            let call = SinkAttemptsScript.call(slice, keeping: Limits.sinkAttempts, for: SinkRoster.attemptLife)
             // A row that is lost is one row less to look at.
             _ = try? await store.evaluate(SinkAttemptsScript.script, call)
         }
@@ -118,17 +118,20 @@ extension SinkRoster {
         case .backingOff(let until), .failing(let until): report.until = (loop.clock.wallTime + (until - loop.now)).milliseconds
         case .running, .standby, .paused, .disabled, .draining: break
         }
-        if entry.refusal != nil && entry.sink == nil { report.state = "refused" }
+        if entry.refusal != nil && entry.sink == nil { report.state = .refused }
         report.refusal = entry.refusal
         var sum = SinkCounters()
-        for counters in counters(entry) { sum.add(counters) }
+        for counters in counters(entry).values { sum.add(counters) }
+        sum.add(entry.gone)
         report.counters = sum.named
         guard let sink = entry.sink else { return report }
         report.consumer = String(decoding: sink.consumer.bytes, as: UTF8.self)
         report.isFull = sink.state.held.count >= sink.definition.maxHeld
         report.problems = sink.streams.compactMap { stream in
-            stream.problem.map { (String(decoding: stream.name.bytes, as: UTF8.self), $0) }
+            stream.isResting ? nil : stream.problem.map { (stream.text, $0) }
         }
+        if let problem = entry.findProblem { report.problems.append((entry.definition?.globs.first?.text ?? "", problem)) }
+        report.leftOut = entry.leftOut
         let journal = sink.journal
         report.failuresInARow = journal.failuresInARow
         report.lastSuccess = journal.lastSuccess?.milliseconds
@@ -136,7 +139,7 @@ extension SinkRoster {
             report.lastStatus = failure.outcome.status
             report.lastError = failure.outcome.error
             report.isRefusedTarget = failure.failure == .refusedTarget
-            let row = failure.json(stream: sink.definition.streams[failure.key.stream], replica: replica)
+            let row = failure.json(stream: sink.streams[failure.key.stream].text, replica: replica)
             report.lastFailure = String(decoding: row, as: UTF8.self)
         }
         return report
@@ -150,7 +153,7 @@ extension SinkRoster {
     }
 
     /// This replica ends: nobody waits for what it told.
-    func unsay() async {
+    func withdrawReports() async {
         guard !entries.isEmpty else { return }
         // It is believed for some seconds more.
         _ = try? await store.send(

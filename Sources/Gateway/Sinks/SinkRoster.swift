@@ -15,42 +15,8 @@ import Net
 import Redis
 
 final class SinkRoster {
-    /// One sink of this loop.
-    final class Entry {
-        let name: String
-        let isConfigured: Bool
-        /// Nil: this replica can't run it, for `refusal`.
-        var definition: SinkDefinition?
-        var refusal: String?
-        /// As it is kept in Redis; of the configuration's, the same of its own.
-        var stored: [UInt8] = []
-        /// Obeyed, whether Redis has it or is yet to be told.
-        var stop: SinkStop?
-        /// It is disabled, and Redis was not told so yet.
-        var isStopUnwritten = false
-        var sink: Sink?
-        /// Runs on their way out.
-        var leaving: [Sink] = []
-        /// What earlier runs have done, by stream.
-        var earlier: [String: SinkCounters] = [:]
-        var earlierDurations = DurationHistogram()
-        /// How its streams stood when Redis was last asked; see SinkRoster+Looking.
-        var seen: [String: SinkStanding.Stream] = [:]
-        /// As Redis has it.
-        var told: [UInt8] = []
-        /// It is in `untold`.
-        var isUntold = false
-
-        init(_ name: String, isConfigured: Bool) {
-            self.name = name
-            self.isConfigured = isConfigured
-        }
-
-        var fingerprint: String { SinkRoster.fingerprint(stored) }
-    }
-
     /// Definitions asked for in one command.
-    private static let loadSlice = 50
+    static let loadSlice = 50
     /// What is in flight may land for so long when a sink is stopped.
     private static let patience = Duration.seconds(25)
     /// Runs of one sink that are on their way out; one more, and the first of them has had its time.
@@ -66,8 +32,10 @@ final class SinkRoster {
     let replica: String
     /// What a sink lives on, and who starts a task for a run by its number; set by the server.
     var host: SinkHost?
-    var spawn: (Int) -> Void = { _ in }
-    var startWork: (BackgroundWork) -> Void = { _ in }
+    var spawn: (Int) -> Void = { _ in preconditionFailure("Nobody starts tasks for this roster.") }
+    var startWork: (BackgroundWork) -> Void = { _ in preconditionFailure("Nobody starts work for this loop.") }
+    /// The dead-letter streams of the recovery policies; nil while they are not known. Set by the API.
+    var policyDeadLetters: () -> [StreamName]? = { preconditionFailure("Nobody tells of recovery policies.") }
 
     private(set) var entries: [String: Entry] = [:]
     /// Every run that has work to do, by its number: those in `entries`, and those that are leaving.
@@ -75,10 +43,10 @@ final class SinkRoster {
     private var leaving: Set<Int> = []
     private var number = 0
     private let index: Int
-    private let config: Config
+    let config: Config
     private let configured: Set<String>
     private var isLoaded = false
-    private var isLoading = false
+    private let loading = SingleRun()
     /// What was read when all were loaded; nil: they are to be read whatever Redis says.
     private var version: [UInt8]?
     private var nudged: Set<String> = []
@@ -88,6 +56,13 @@ final class SinkRoster {
     // See SinkRoster+Telling.
     var tellTimer: TimerID?
     var heartbeatTimer: TimerID?
+    // See SinkRoster+Finding.
+    var findTimer: TimerID?
+    var isFinding = false
+    /// Connections to Redis so far.
+    private(set) var connections = 0
+    /// Dead-letter streams of all sinks that are kept in Redis, as of this version of them.
+    var deadLetters: (version: [UInt8], streams: [Glob])?
     // See SinkRoster+Looking.
     var lookTimer: TimerID?
     /// Something of them has changed, the first first.
@@ -111,7 +86,7 @@ final class SinkRoster {
 
     /// One of the configuration. Throws where it can't run: a secret's file, say.
     func add(_ definition: SinkDefinition) throws(SinkError) {
-        _ = try SinkMeans(definition)
+        _ = try SinkResources(definition)
         let entry = Entry(definition.name, isConfigured: true)
         entry.definition = definition
         entry.stored = Array(definition.json(showsSecrets: true).utf8)
@@ -120,6 +95,7 @@ final class SinkRoster {
 
     func connected(hearsNudges: Bool) {
         self.hearsNudges = hearsNudges
+        connections += 1
         for sink in runs.values { sink.redisConnected() }
         startWork(.loadSinks)
     }
@@ -138,11 +114,14 @@ final class SinkRoster {
     var snapshots: [SinkSnapshot] {
         entries.values.sorted { $0.name < $1.name }.flatMap { entry in
             var endpoint: SinkSnapshot.Endpoint? = endpoint(entry)
-            return zip(entry.definition?.streams ?? [], counters(entry)).map { stream, counters in
+            let counters = counters(entry)
+            // One whose globs match nothing is told of by them.
+            let streams = entry.streams.isEmpty ? Array((entry.definition?.streams ?? []).prefix(1)) : entry.streams
+            return streams.map { stream in
                 defer { endpoint = nil }
                 return SinkSnapshot(
-                    sink: entry.name, stream: stream, status: status(entry), counters: counters, endpoint: endpoint,
-                    backlog: backlog(entry, stream))
+                    sink: entry.name, stream: stream, status: status(entry), counters: counters[stream] ?? SinkCounters(),
+                    endpoint: endpoint, backlog: backlog(entry, stream))
             }
         }
     }
@@ -155,13 +134,13 @@ final class SinkRoster {
         }
     }
 
-    /// One a stream of the definition: what this run and those before it have done.
-    func counters(_ entry: Entry) -> [SinkCounters] {
+    /// By stream, what this run and those before it have done.
+    func counters(_ entry: Entry) -> [String: SinkCounters] {
         var sums = entry.earlier
         for run in [entry.sink].compactMap(\.self) + entry.leaving {
-            for (stream, counters) in zip(run.definition.streams, run.state.counters) { sums[stream, default: SinkCounters()].add(counters) }
+            for (stream, counters) in zip(run.streams, run.state.counters) { sums[stream.text, default: SinkCounters()].add(counters) }
         }
-        return (entry.definition?.streams ?? []).map { sums[$0] ?? SinkCounters() }
+        return sums
     }
 
     // MARK: What there is
@@ -182,18 +161,23 @@ final class SinkRoster {
             let (definition, stop) = (try replies[0].get(), try replies[1].get())
             use(name, definition.isNull ? nil : Array(definition.bytes), SinkStop(json: stop.bytes))
         } catch {
+            version = nil
+            loading.rerun()
             failed(error)
         }
     }
 
     func loadAll() async {
-        guard !isLoading, !isDraining else { return }
-        isLoading = true
+        await loading { await loadOnce() }
+    }
+
+    private func loadOnce() async {
+        guard !isDraining else { return }
         nudged = []
         do throws(RedisError) {
             let latest = try await store.send(.get(GatewayKeys.sinkVersion)).withBytes { Array($0) }
             if !isLoaded || latest != version { try await loadChanged() }
-            version = latest
+            version = loading.isWanted ? nil : latest
             isLoaded = true
             if lookTimer == nil { lookSoon(.zero) }
             for entry in entries.values { begin(entry) }
@@ -201,7 +185,6 @@ final class SinkRoster {
         } catch {
             failed(error)
         }
-        isLoading = false
     }
 
     private func loadChanged() async throws(RedisError) {
@@ -282,7 +265,8 @@ final class SinkRoster {
             refuse(entry, "\(error)")
         }
         entry.seen = [:]
-        entry.earlier = entry.earlier.filter { entry.definition?.streams.contains($0.key) == true }
+        entry.earlier = entry.earlier.filter { entry.definition?.mayRead($0.key) == true }
+        (entry.finds, entry.marks, entry.leftOut, entry.findProblem, entry.gone) = (SinkFinds(), [:], 0, nil, SinkCounters())
     }
 
     private func refuse(_ entry: Entry, _ reason: String) {
@@ -290,7 +274,7 @@ final class SinkRoster {
         log.error("this replica can't run the sink: \(reason)", metadata: metadata(entry))
     }
 
-    private func begin(_ entry: Entry) {
+    func begin(_ entry: Entry) {
         guard isLoaded, !isDraining, entry.sink == nil, entry.stop == nil, let definition = entry.definition, var host else { return }
         number += 1
         host.spawn = { [unowned self, number] in spawn(number) }
@@ -301,7 +285,9 @@ final class SinkRoster {
             runs[number] = sink
             entry.sink = sink
             entry.refusal = nil
+            entry.isSought = false
             sink.start()
+            if !definition.globs.isEmpty { findSoon(.zero) }
         } catch {
             if entry.refusal != error.problem { refuse(entry, error.problem) }
         }
@@ -309,7 +295,7 @@ final class SinkRoster {
     }
 
     /// Its run ends, if it has one.
-    private func end(_ entry: Entry) {
+    func end(_ entry: Entry) {
         // When the gateway ends, all runs do, once.
         guard !isDraining, let sink = entry.sink, let number = runs.first(where: { $0.value === sink })?.key else { return }
         sink.journal.changed = {}  // The rest is told when it has landed.
@@ -333,10 +319,11 @@ final class SinkRoster {
         guard let entry = entries[sink.definition.name], entry.leaving.contains(where: { $0 === sink }) else { return }
         entry.leaving.removeAll { $0 === sink }
         entry.earlierDurations.add(sink.durations)
-        for (stream, counters) in zip(sink.definition.streams, sink.state.counters) where entry.definition?.streams.contains(stream) == true {
+        let (isSame, streams) = (entry.definition == sink.definition, Set(entry.streams))
+        for (stream, counters) in zip(sink.streams.map(\.text), sink.state.counters) where isSame || streams.contains(stream) {
             var counters = counters
             (counters.inFlight, counters.held, counters.blocked, counters.leases) = (0, 0, 0, 0)  // What did not land is taken over by others.
-            entry.earlier[stream, default: SinkCounters()].add(counters)
+            if streams.contains(stream) { entry.earlier[stream, default: SinkCounters()].add(counters) } else { entry.gone.add(counters) }
         }
         tellSoon(entry)
     }

@@ -4,9 +4,6 @@ import Glibc
 import Webhook
 
 enum SinkSecrets {
-    /// No secret is longer; who names a log file or a device gets a sentence.
-    private static let fileLimit = 16 * 1024
-
     static func resolve(_ definition: SinkDefinition) throws(SinkError) -> [WebhookSecret] {
         var secrets: [WebhookSecret] = []
         for (place, secret) in definition.secrets.enumerated() {
@@ -24,35 +21,22 @@ enum SinkSecrets {
     static func text(
         _ secret: SinkDefinition.Secret, _ what: String, _ sink: String
     ) throws(SinkError) -> (text: String, source: String) {
-        switch secret {
-        case .literal(let text): return (text, what)
-        case .environment(let name):
-            guard let value = getenv(name) else {
-                throw SinkError(sink: sink, problem: "\(what): the environment variable \(name) is not set")
+        do throws(SecretProblem) {
+            switch secret {
+            case .literal(let text): return (text, what)
+            case .environment(let name):
+                return (try SecretPlace.variable(name), "\(what), from the environment variable \(name)")
+            case .file(let path):
+                return (String(decoding: try SecretPlace.firstLine(path), as: UTF8.self), "\(what), from the file \(path)")
             }
-            return (String(cString: value), "\(what), from the environment variable \(name)")
-        case .file(let path):
-            return (try firstLine(path, what, sink), "\(what), from the file \(path)")
+        } catch {
+            throw SinkError(sink: sink, problem: "\(what): \(error.reason)")
         }
     }
-
-    private static func firstLine(_ path: String, _ what: String, _ sink: String) throws(SinkError) -> String {
-        let file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)  // A pipe that nobody writes to would hold the loop.
-        guard file >= 0 else { throw SinkError(sink: sink, problem: "\(what): cannot open \(path): \(reason())") }
-        defer { close(file) }
-        var bytes = [UInt8](repeating: 0, count: fileLimit)
-        let count = read(file, &bytes, fileLimit)
-        guard count >= 0 else { throw SinkError(sink: sink, problem: "\(what): cannot read \(path): \(reason())") }
-        guard count < fileLimit else { throw SinkError(sink: sink, problem: "\(what): \(path) has \(fileLimit) bytes or more") }
-        let line = bytes[..<count].prefix { $0 != UInt8(ascii: "\n") && $0 != UInt8(ascii: "\r") }
-        return String(decoding: line, as: UTF8.self)
-    }
-
-    private static func reason() -> String { String(cString: strerror(errno)) }
 }
 
 /// What a definition only names, fetched: made anew whenever a sink starts, on the replica that it starts on.
-struct SinkMeans {
+struct SinkResources {
     var secrets: [WebhookSecret]
     /// Nil: the operator's own sink may reach anything.
     var target: TargetGuard?
@@ -67,8 +51,8 @@ struct SinkMeans {
             _ = try SinkSecrets.text(oauth.clientSecret, "auth.oauth2.client_secret", definition.name)
         }
         let certificate = definition.auth?.certificate
-        for path in [certificate?.file, certificate?.keyFile] { try SinkMeans.requireFile(path, "auth", definition.name) }
-        try SinkMeans.requireFile(definition.tls.authorityFile, "tls", definition.name)
+        for path in [certificate?.file, certificate?.keyFile] { try SinkResources.requireFile(path, "auth", definition.name) }
+        try SinkResources.requireFile(definition.tls.authorityFile, "tls", definition.name)
         tls = WebhookTLS(
             authorityFile: definition.tls.authorityFile, certificateFile: certificate?.file, keyFile: certificate?.keyFile,
             verifies: definition.tls.verifies)

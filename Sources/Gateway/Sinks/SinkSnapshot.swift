@@ -17,6 +17,9 @@ struct SinkSnapshot: Sendable {
         /// Requests that may be under way.
         var window = 0
         var isFailing = false
+        var streams = 0
+        /// Streams that its globs match beyond the limit.
+        var leftOut = 0
     }
 
     struct Backlog: Sendable {
@@ -89,6 +92,12 @@ struct SinkSnapshot: Sendable {
         ofSink("sluice_sink_failing", "gauge", "1 while the breaker is open: one probe at a time is sent.") {
             page.append("sluice_sink_failing{\($0)} \($1.isFailing ? 1 : 0)\n")
         }
+        ofSink("sluice_sink_streams", "gauge", "Streams that it reads, those that its globs match among them.") {
+            page.append("sluice_sink_streams{\($0)} \($1.streams)\n")
+        }
+        ofSink("sluice_sink_streams_left_out", "gauge", "Streams that its globs match beyond what a sink reads.") {
+            page.append("sluice_sink_streams_left_out{\($0)} \($1.leftOut)\n")
+        }
         ofSink("sluice_sink_attempt_duration_seconds", "histogram", "From an attempt's beginning to its end.") {
             $1.durations.write("sluice_sink_attempt_duration_seconds", $0, to: page)
         }
@@ -107,8 +116,7 @@ struct SinkSnapshot: Sendable {
     }
 
     private var states: [Sample] {
-        let current = status.name
-        return ["running", "standby", "paused", "backing_off", "failing", "disabled", "draining"].map { (",state=\"\($0)\"", $0 == current ? 1 : 0) }
+        SinkStateName.allCases.filter { $0 != .refused }.map { (",state=\"\($0.rawValue)\"", $0 == status.name ? 1 : 0) }
     }
 
     private static func escaped(_ text: String) -> String {
@@ -122,20 +130,5 @@ struct SinkSnapshot: Sendable {
             }
         }
         return escaped
-    }
-}
-
-extension SinkStatus {
-    /// As API.md §6 names it.
-    var name: String {
-        switch self {
-        case .running: "running"
-        case .standby: "standby"
-        case .paused: "paused"
-        case .backingOff: "backing_off"
-        case .failing: "failing"
-        case .disabled: "disabled"
-        case .draining: "draining"
-        }
     }
 }

@@ -36,18 +36,24 @@ struct SinkStanding {
     }
 
     let definition: SinkDefinition?
+    /// The streams that it reads.
+    let names: [String]
     var stop: SinkStop?
     var reports: [SinkReport] = []
     var streams: [Stream] = []
     var wall: Duration
 
     /// API.md §6. Of replicas that differ, the one that is worst off is told: they all send to the same receiver.
-    var state: String {
-        if let stop { return stop.kind.rawValue }
-        if reports.contains(where: { $0.state == "failing" }) { return "failing" }
-        if reports.contains(where: { $0.state == "backing_off" && $0.until ?? 0 > wall.milliseconds }) { return "backing_off" }
-        if !reports.isEmpty, reports.allSatisfy({ $0.state == "refused" }) { return "disabled" }
-        return "running"
+    var state: SinkStateName {
+        switch stop?.kind {
+        case .paused?: return .paused
+        case .disabled?: return .disabled
+        case nil: break
+        }
+        if reports.contains(where: { $0.state == .failing }) { return .failing }
+        if reports.contains(where: { $0.state == .backingOff && $0.until ?? 0 > wall.milliseconds }) { return .backingOff }
+        if !reports.isEmpty, reports.allSatisfy({ $0.state == .refused }) { return .disabled }
+        return .running
     }
 
     /// Nil: Redis can't tell of one of the streams.
@@ -71,14 +77,17 @@ extension SinkStanding {
         if reports.isEmpty {
             reasons.append(Reason(code: "no_replica", detail: "No gateway has told of this sink lately: none runs it, or it is new."))
         }
+        if stop == nil, streams.isEmpty, definition?.globs.isEmpty == false {
+            reasons.append(Reason(code: "no_streams", detail: "No stream is known to match its globs. They are looked for every sink_scan_ms; dead-letter streams match none."))
+        }
         for report in reports { reasons += why(report) }
         for stream in streams { reasons += why(stream) }
         for stream in streams { reasons += whyNobody(stream) }
-        if reasons.isEmpty && pending == 0 && (lag == 0 || oldest == nil && lag == nil) {
+        if reasons.isEmpty && !streams.isEmpty && pending == 0 && (lag == 0 || oldest == nil && lag == nil) {
             reasons.append(Reason(code: "idle", detail: "Everything in its streams was delivered, or lies before the place where its group began."))
         }
         // Nothing is wrong with a replica that stands by: another delivers.
-        for report in reports where report.state == "standby" {
+        for report in reports where report.state == .standby {
             let leaders = Set(streams.compactMap(\.leader)).sorted().map { Array($0.utf8).quoted }
             reasons.append(
                 Reason(
@@ -95,8 +104,8 @@ extension SinkStanding {
             reasons.append(Reason(code: code, detail: detail, replica: report.replica, stream: stream))
         }
         if let refusal = report.refusal { say("refused", "This replica can't run the sink: \(refusal)") }
-        if report.state == "draining" { say("draining", "This replica is shutting down; others go on.") }
-        if report.state == "failing" {
+        if report.state == .draining { say("draining", "This replica is shutting down; others go on.") }
+        if report.state == .failing {
             let left = max((report.until ?? 0) - wall.milliseconds, 0)
             say("failing", "The endpoint fails again and again: it gets one message at a time, the next in \(left) ms. The rest waits in Redis.")
         } else if let until = report.until, until > wall.milliseconds {
@@ -104,6 +113,9 @@ extension SinkStanding {
         }
         if report.failuresInARow > 0 { say(failureCode(report), failureText(report)) }
         if report.isFull { say("full", "As many messages as max_held allows are held, in flight, waiting for a retry\(definition?.isOrdered == true ? ", or behind an earlier one of their key" : ""): no more are read.") }
+        if report.leftOut > 0 {
+            say("too_many_streams", "Its globs match \(report.leftOut) streams more than the \(Limits.sinkStreamsFound) that a sink reads: those are not delivered. Divide them among several sinks.")
+        }
         for problem in report.problems { say("redis", "\(problem.detail)", stream: problem.stream) }
         return reasons
     }
@@ -136,7 +148,7 @@ extension SinkStanding {
         }
         let live = consumers
         for holder in stream.holders where !live.contains(holder.consumer) && holder.consumer != "unowned" {
-            let lease = definition.map { " until they have been idle for lease_ms (\($0.lease.wholeMilliseconds))" } ?? ""
+            let lease = definition.map { " until they have been idle for lease_ms (\($0.lease.milliseconds))" } ?? ""
             // Whose lease it is, of whom nothing is heard, is told below.
             if holder.consumer == stream.leader { continue }
             reasons.append(
@@ -159,7 +171,7 @@ extension SinkStanding {
         }
         guard !consumers.contains(leader) else { return [] }
         let detail =
-            "The stream's lease is with \(Array(leader.utf8).quoted), of whom nothing is heard; another replica takes over when it has run out (lease_ms, \(definition.lease.wholeMilliseconds))."
+            "The stream's lease is with \(Array(leader.utf8).quoted), of whom nothing is heard; another replica takes over when it has run out (lease_ms, \(definition.lease.milliseconds))."
         return [Reason(code: "no_leader", detail: detail, stream: stream.name)]
     }
 }
@@ -190,9 +202,9 @@ extension SinkStanding.Stream {
                 reason = .init(code: "group_not_found", detail: "The stream has no group \(group.bytes.quoted) yet; the sink creates it.", stream: name)
                 return
             }
-            lag = row.lag.map { Int($0) }
+            lag = row.position.lag.map { Int($0) }
             pending = Int(row.pending)
-            lastDelivered = String(decoding: row.lastDeliveredID, as: UTF8.self)
+            lastDelivered = String(decoding: row.position.lastDeliveredID, as: UTF8.self)
         case .failure(let error)?: reason = SinkStanding.Stream.reason(error, name)
         case nil: break
         }
@@ -224,11 +236,11 @@ extension SinkStanding.Stream {
     }
 
     private static func reason(_ error: RedisError, _ name: String) -> SinkStanding.Reason {
-        guard case .reply(let code, let line) = error else {
+        guard case .reply(_, let line) = error else {
             return .init(code: "redis", detail: "Redis did not tell of the stream: \(error).", stream: name)
         }
-        if code == .wrongType { return .init(code: "not_a_stream", detail: "The key holds a type other than a stream.", stream: name) }
-        if line.contains("no such key") {
+        if error.code == .wrongType { return .init(code: "not_a_stream", detail: "The key holds a type other than a stream.", stream: name) }
+        if error.isNoSuchKey {
             return .init(code: "stream_not_found", detail: "There is no such stream yet; the sink creates it, empty.", stream: name)
         }
         return .init(code: "redis", detail: line, stream: name)

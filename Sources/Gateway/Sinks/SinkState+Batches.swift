@@ -43,10 +43,10 @@ extension SinkState {
         readyRoom += message.room
     }
 
-    var readyCount: Int { ready.count - readyFront + readyInStreams }
+    var readyCount: Int { ready.count + readyInStreams }
 
     /// Of slots that are good for `batchSize` messages each.
-    var roomTaken: Int { beginning + ready.count - readyFront + readyRoom }
+    var roomTaken: Int { beginning + ready.count + readyRoom }
 
     /// In a smaller request a message takes more of the slot: no more are begun than can be sent, or a crash would cost the
     /// others an attempt that was never made.
@@ -58,9 +58,9 @@ extension SinkState {
     /// The breaker has opened: what is ready becomes retries that are due, so that they and new messages are probed by turns.
     /// Likewise where an ordered sink's endpoint waits.
     mutating func putReadyBack() {
-        let all = ready[readyFront...] + streams.flatMap { $0.ready[$0.readyFront...] }
-        (ready, readyFront, readyInStreams, readyRoom) = ([], 0, 0, 0)
-        for stream in streams.indices { (streams[stream].ready, streams[stream].readyFront, streams[stream].linger) = ([], 0, nil) }
+        let all = Array(ready) + streams.flatMap(\.ready)
+        (ready, readyInStreams, readyRoom) = (Fifo(), 0, 0)
+        for stream in streams.indices { (streams[stream].ready, streams[stream].linger) = (Fifo(), nil) }
         for message in all where message.phase == .ready { putBack(message) }
     }
 
@@ -100,8 +100,8 @@ extension SinkState {
         var batch: [Held] = []
         var (bytes, limit) = (0, 0)
         var isFull = false
-        var place = streams[stream].readyFront
-        let envelope = SinkState.envelope + definition.streams[stream].utf8.count + definition.group.utf8.count
+        var place = 0
+        let envelope = SinkState.envelope + streams[stream].nameBytes + definition.group.utf8.count
         while place < streams[stream].ready.count {
             let message = streams[stream].ready[place]
             guard message.phase == .ready, !endsUnsent(message) else {
@@ -119,7 +119,7 @@ extension SinkState {
             streams[stream].linger = (first.readyAt + definition.batch.linger, streams[stream].ready.count)
             return []
         }
-        take(upTo: place, stream)
+        removeReady(place, stream)
         return batch
     }
 
@@ -130,15 +130,11 @@ extension SinkState {
         return true
     }
 
-    private mutating func take(upTo place: Int, _ stream: Int) {
-        let front = streams[stream].readyFront
-        readyInStreams -= place - front
-        readyRoom -= streams[stream].ready[front..<place].reduce(0) { $0 + $1.room }
-        (streams[stream].readyFront, streams[stream].linger) = (place, nil)
-        if place == streams[stream].ready.count || place > 1000 {
-            streams[stream].ready.removeFirst(place)
-            streams[stream].readyFront = 0
-        }
+    /// The first so many.
+    private mutating func removeReady(_ count: Int, _ stream: Int) {
+        readyInStreams -= count
+        for _ in 0..<count { readyRoom -= streams[stream].ready.popFirst()?.room ?? 0 }
+        streams[stream].linger = nil
     }
 
     /// How many may share its next request.
@@ -150,7 +146,7 @@ extension SinkState {
     mutating func batchEnded(_ end: BatchEnd) {
         inFlight -= 1
         let taken = end.outcomes.first { $0.outcome.isTaken }
-        if taken != nil { throttlesInARow = 0 }
+        if taken != nil { patience = SinkPatience() }
         let count = end.outcomes.count
         if let known = end.outcomes.first(where: { held[$0.key] != nil }), let message = held[known.key] {
             keepPace(message, (taken ?? known).outcome)

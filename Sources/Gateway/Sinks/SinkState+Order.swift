@@ -36,7 +36,7 @@ extension SinkState {
     }
 
     /// No stream of it is ours to deliver.
-    var standsBy: Bool { definition.isOrdered && streams.allSatisfy { $0.lease == nil } }
+    var standsBy: Bool { definition.isOrdered && !streams.isEmpty && streams.allSatisfy { $0.lease == nil } }
 
     /// As `credit`, of one stream.
     func credit(of stream: Int) -> Int {
@@ -114,6 +114,7 @@ extension SinkState {
     }
 
     mutating func standDownInTime() {
+        guard definition.isOrdered else { return }
         for stream in streams.indices { if let lease = streams[stream].lease, lease.until <= moment.now { standDown(stream) } }
     }
 

@@ -6,7 +6,7 @@ import Redis
 extension SinkState {
     mutating func attemptEnded(_ key: Key, _ outcome: SinkOutcome) {
         inFlight -= 1
-        if outcome.isTaken { throttlesInARow = 0 }
+        if outcome.isTaken { patience = SinkPatience() }
         let message = held[key]
         if let message { keepPace(message, outcome) }
         landed(key, message, outcome, among: 1)
@@ -38,12 +38,15 @@ extension SinkState {
         let wasOpen = pace.isOpen
         switch outcome {
         case .success, .dropped, .final: pace.taken()
-        case .retry, .throttled(_, _, spends: true):
-            pace.failed(message.number, isProbe: message.isProbe, counts: true, moment.now, &backoff)
-        case .throttled: pace.failed(message.number, isProbe: message.isProbe, counts: false, moment.now, &backoff)
+        case .retry, .throttled:
+            pace.failed(
+                message.number, isProbe: message.isProbe, counts: outcome.isFailure, isAway: outcome.isAway, moment.now, &backoff)
         case .ours, .gone: break
         }
         if pace.isOpen && !wasOpen { putReadyBack() }
+        if !pace.isOpen { freshProbes = 0 }
+        // It answers, and it may be that each that was tried so far is to blame for what it answers: new ones have their turn.
+        if !pace.isAway { retriesBeforeFresh = min(retriesBeforeFresh, 1) }
     }
 
     private mutating func failed(_ message: Held, _ outcome: SinkOutcome, among count: Int) {
@@ -56,12 +59,14 @@ extension SinkState {
         case .final:
             hasDeadLetter ? bury(message, .rejected, attempts: message.deliveries) : retry(message, after: .zero, spends: true)
         case .dropped: hasDeadLetter ? bury(message, .dropped, attempts: message.deliveries) : acknowledge(message)
-        case .retry(let status, _): retry(message, after: .zero, spends: status != nil || !message.isProbe)
+        case .retry: retry(message, after: .zero, spends: !(outcome.isAway && message.isProbe))
+        // The breaker has its own patience with it.
+        case .throttled where outcome.isAway && message.isProbe: retry(message, after: .zero, spends: false)
         case .throttled(_, let retryAfter, let spends):
-            let least = pause(atLeast: retryAfter ?? .zero)
+            let least = pause(atLeast: retryAfter ?? .zero, isAway: outcome.isAway)
             // A limiter that counts messages may refuse so many at once for ever.
-            if count > 1, throttlesInARow > 1 { message.batchLimit = max(count / 2, 1) }
-            retry(message, after: least, spends: spends && !message.isProbe)
+            if count > 1, patience.failures > 1 { message.batchLimit = max(count / 2, 1) }
+            retry(message, after: least, spends: spends)
         case .ours: retry(message, after: pause(atLeast: .zero), spends: false)
         case .gone: release(message, due: nil, unspent: true)
         }
@@ -69,9 +74,9 @@ extension SinkState {
 
     /// The endpoint waits, in this process: `least`, or longer when it was already told to be patient. Answers to
     /// requests that were under way together are one reason, not many.
-    private mutating func pause(atLeast least: Duration) -> Duration {
-        if pausedUntil <= moment.now { throttlesInARow += 1 }
-        let delay = max(backoff.least(after: throttlesInARow), least)
+    private mutating func pause(atLeast least: Duration, isAway: Bool = false) -> Duration {
+        if pausedUntil <= moment.now { patience.failed(isAway: isAway) }
+        let delay = max(patience.pause(isAway: isAway, backoff), least)
         pausedUntil = max(pausedUntil, moment.now + backoff.jittered(delay))
         // Were the lease lost meanwhile, what is ready would be forgotten, and its attempt, never made, spent.
         if definition.isOrdered { putReadyBack() }

@@ -12,6 +12,7 @@ extension SinkState {
         let count = isStopped || pausedUntil > moment.now ? 0 : credit(of: stream)
         if count > 0 {
             streams[stream].reserved = count
+            reserved += count
             // Or its turn would go to somebody who no longer waits.
             if streams[stream].isWanting { wanting.removeAll { $0 == stream } }
             streams[stream].isWanting = false
@@ -22,6 +23,13 @@ extension SinkState {
         return max(count, 0)
     }
 
+    /// Credit that it was granted, or would be, is for others.
+    mutating func rest(_ stream: Int) {
+        guard streams[stream].isWanting else { return }
+        streams[stream].isWanting = false
+        wanting.removeAll { $0 == stream }
+    }
+
     var freeSlots: Int {
         let free = min(pace.slots(moment.now) - inFlight, pace.tokens(moment.now) ?? .max)
         return free * batchSize - roomTaken - reserved
@@ -30,10 +38,8 @@ extension SinkState {
     /// Messages in one read.
     static let readLimit = 1000
 
-    var reserved: Int { streams.reduce(0) { $0 + $1.reserved } }
-
     var credit: Int {
-        let first = pace.isOpen && isFreshTurn ? 0 : due.count - dueFront
+        let first = pace.isOpen && isFreshTurn ? 0 : due.count
         return min(freeSlots - first, definition.maxHeld - held.count - reserved, SinkState.readLimit)
     }
 
@@ -45,8 +51,10 @@ extension SinkState {
     }
 
     mutating func read(_ stream: Int, _ arrivals: [SinkArrival]) {
+        reserved -= streams[stream].reserved
         streams[stream].reserved = 0
-        isFreshTurn = false
+        if pace.isOpen && !arrivals.isEmpty { freshProbes += 1 }
+        retriesBeforeFresh = max(pace.isAway ? freshProbes : 1, 1)
         arrived(stream, arrivals)
     }
 

@@ -4,10 +4,40 @@ import Net
 import Redis
 
 extension SinkState {
+    /// One message of a write.
+    struct Entry: Equatable {
+        var message: SinkMessage
+        /// What the pending list's counter shall be, or, of a dead letter, the attempts that were made.
+        var deliveries: Int
+        /// No attempt before this wall time; nil: at once.
+        var due: Duration?
+        var reason: DeadLetterReason?
+        var lastStatus: Int?
+        var lastError = ""
+    }
+
+    /// What a script found of one message.
+    enum Written: Int {
+        /// It belongs to somebody else by now, or to nobody.
+        case lost = 0
+        case done = 1
+        /// Its entry is no longer in the stream.
+        case trimmed = 2
+        /// Nothing was done: it was written under a lease that had ended.
+        case unled = 3
+    }
+
     /// `message` now waits for this write and no other. A result of an earlier one no longer concerns it.
     mutating func enqueue(_ message: Held, _ write: Write) {
         move(message, to: .writing(write, isSent: false))
         streams[message.key.stream].queues[write.rawValue].append(message)
+        markQueued(message.key.stream)
+    }
+
+    private mutating func markQueued(_ stream: Int) {
+        guard !streams[stream].isQueued else { return }
+        streams[stream].isQueued = true
+        queued.append(stream)
     }
 
     /// Every change of a phase goes through here: a `begin` under way holds a slot.
@@ -25,9 +55,11 @@ extension SinkState {
     }
 
     mutating func flushWrites() {
-        for stream in streams.indices where streams[stream].blockedUntil <= moment.now {
+        for stream in queued where streams[stream].blockedUntil <= moment.now {
             for write in Write.allCases where !streams[stream].isWriting[write.rawValue] { flush(stream, write) }
+            streams[stream].isQueued = streams[stream].queues.contains { !$0.isEmpty }
         }
+        queued.removeAll { !streams[$0].isQueued }
     }
 
     private mutating func flush(_ stream: Int, _ write: Write) {
@@ -108,6 +140,10 @@ extension SinkState {
         var unsent: [Held] = []
         for id in ids {
             guard let message = held[Key(stream: stream, id: id)], message.phase == .writing(write, isSent: true) else { continue }
+            if streams[stream].isGone {
+                lose(message)
+                continue
+            }
             if write != .acknowledge, write != .bury, !leads(stream, at: moment.now) {
                 forget(message)
                 continue
@@ -116,10 +152,27 @@ extension SinkState {
             unsent.append(message)
         }
         streams[stream].queues[write.rawValue].insert(contentsOf: unsent, at: 0)
+        if !unsent.isEmpty { markQueued(stream) }
         streams[stream].failures += 1
         let pause = SinkState.redisPause.least * (1 << min(streams[stream].failures - 1, 10))
         streams[stream].blockedUntil = moment.now + min(pause, SinkState.redisPause.most)
         if isStopped { stop(draining: isDraining) }
+    }
+
+    /// Nothing can be written of its messages, nor need be: what is in flight, or being written, ends by itself.
+    mutating func gone(_ stream: Int) {
+        streams[stream].isGone = true
+        for message in held.values.filter({ $0.key.stream == stream }).sorted(by: { $0.key < $1.key }) {
+            switch message.phase {
+            case .ready, .waiting, .due, .blocked, .writing(_, isSent: false): lose(message)
+            case .inFlight, .writing(_, isSent: true), .gone: break
+            }
+        }
+    }
+
+    private mutating func lose(_ message: Held) {
+        streams[message.key.stream].counters.lost += 1
+        drop(message, settled: false)
     }
 
     // MARK: Ownership
@@ -141,9 +194,7 @@ extension SinkState {
             guard let message = held[Key(stream: stream, id: id)] else { continue }
             switch message.phase {
             case .inFlight: message.isLost = true
-            case .ready, .waiting, .due, .blocked:
-                streams[stream].counters.lost += 1
-                drop(message, settled: false)
+            case .ready, .waiting, .due, .blocked: lose(message)
             case .writing, .gone: break  // The write itself asks who owns it.
             }
         }

@@ -11,7 +11,8 @@
 //   Retries whose time has come go first.
 // - While the breaker is open, probes are retries and new messages by turns: messages that nobody could take don't keep it
 //   open. A probe that gets no answer of the receiver's own (or 502, 503, 504) spends no attempt: one that is away costs
-//   nobody a dead letter. What was ready when it opened goes back among the retries, unspent: it would be probed first.
+//   nobody a dead letter. It costs no memory either: new messages are then ever rarer among the probes, after one retry, after
+//   two, after three. What was ready when it opened goes back among the retries, unspent: it would be probed first.
 // - Each kind of write has one batch a stream on its way; what comes meanwhile gathers for the next.
 
 import Net
@@ -54,29 +55,6 @@ struct SinkState {
         case release
     }
 
-    /// One message of a write.
-    struct Entry: Equatable {
-        var message: SinkMessage
-        /// What the pending list's counter shall be, or, of a dead letter, the attempts that were made.
-        var deliveries: Int
-        /// No attempt before this wall time; nil: at once.
-        var due: Duration?
-        var reason: DeadLetterReason?
-        var lastStatus: Int?
-        var lastError = ""
-    }
-
-    /// What a script found of one message.
-    enum Written: Int {
-        /// It belongs to somebody else by now, or to nobody.
-        case lost = 0
-        case done = 1
-        /// Its entry is no longer in the stream.
-        case trimmed = 2
-        /// Nothing was done: it was written under a lease that had ended.
-        case unled = 3
-    }
-
     enum Event {
         /// What a reservation came to; its slots are free again.
         case read(Int, [SinkArrival])
@@ -96,6 +74,10 @@ struct SinkState {
         case leased(Int, Lease)
         case renewed(Int, Lease)
         case leaseLost(Int, number: Int)
+        /// Its reader waits for no credit.
+        case resting(Int)
+        /// There is no such stream any more.
+        case gone(Int)
         /// Redis is there again.
         case redisBack
         case timer
@@ -167,15 +149,20 @@ struct SinkState {
     }
 
     struct Stream {
+        /// Of its name.
+        let nameBytes: Int
         var reserved = 0
         var isWanting = false
         /// Where messages go in batches, `SinkState.ready`'s part of this stream.
-        var ready: [Held] = []
-        var readyFront = 0
+        var ready = Fifo<Held>()
         /// Its next batch waits for more until then, when so many are ready.
         var linger: (until: Instant, ready: Int)?
         var queues = [[Held]](repeating: [], count: Write.allCases.count)
         var isWriting = [Bool](repeating: false, count: Write.allCases.count)
+        /// The stream itself is gone, and with it whatever was to be written of its messages.
+        var isGone = false
+        /// It is in `queued`.
+        var isQueued = false
         /// Redis refused a write: none is tried before this.
         var blockedUntil = Instant.zero
         var failures = 0
@@ -184,14 +171,19 @@ struct SinkState {
         var lease: Lease?
         var lanes = SinkLanes()
         var watermark = SinkWatermark()
+
+        init(nameBytes: Int) { self.nameBytes = nameBytes }
     }
 
     let definition: SinkDefinition
     var streams: [Stream]
+    /// Slots of all streams that are reserved.
+    var reserved = 0
+    /// Streams whose queues may hold something: there may be a thousand others.
+    var queued: [Int] = []
     var held: [Key: Held] = [:]
     var inFlight = 0
-    var ready: [Held] = []
-    var readyFront = 0
+    var ready = Fifo<Held>()
     /// In all streams' `ready`, and the room that they take.
     var readyInStreams = 0
     var readyRoom = 0
@@ -201,15 +193,17 @@ struct SinkState {
     /// The room of the messages whose `begin` is being written.
     var beginning = 0
     var waiting = DueHeap<Held>()
-    var due: [Held] = []
-    var dueFront = 0
+    var due = Fifo<Held>()
     var wanting: [Int] = []
     var backoff: SinkBackoff
     var pace: SinkPace
-    /// The next probe is a message that was not read yet, if there is one.
-    var isFreshTurn = true
+    /// Probes that are retries, if there are any, before the next one is a message that was not read yet.
+    var retriesBeforeFresh = 0
+    /// Messages that were read for a probe since the breaker opened.
+    var freshProbes = 0
     var pausedUntil = Instant.zero
-    var throttlesInARow = 0
+    /// Pauses of the whole endpoint since it last took something.
+    var patience = SinkPatience()
     var isDraining = false
     var hasDrained = false
     var disabledReason: String?
@@ -223,10 +217,13 @@ struct SinkState {
 
     init(_ definition: SinkDefinition, seed: UInt64) {
         self.definition = definition
-        streams = definition.streams.map { _ in Stream() }
+        streams = definition.names.map { Stream(nameBytes: $0.utf8.count) }
         backoff = SinkBackoff(definition.retry, seed: seed)
         pace = SinkPace(definition)
     }
+
+    /// One more, the last: a glob matches it.
+    mutating func addStream(_ name: String) { streams.append(Stream(nameBytes: name.utf8.count)) }
 
     var isStopped: Bool { isDraining || disabledReason != nil }
 
@@ -264,6 +261,8 @@ struct SinkState {
         case .leased(let stream, let lease): leased(stream, lease)
         case .renewed(let stream, let lease): renewed(stream, lease)
         case .leaseLost(let stream, let number): leaseLost(stream, number: number)
+        case .resting(let stream): rest(stream)
+        case .gone(let stream): gone(stream)
         case .redisBack: for stream in streams.indices { streams[stream].blockedUntil = .zero }
         case .timer: break  // What is due is found below.
         case .drain: stop(draining: true)
@@ -297,9 +296,7 @@ struct SinkState {
     }
 
     private mutating func startReady() {
-        while inFlight < pace.slots(moment.now), pace.tokens(moment.now) != 0, readyFront < ready.count {
-            let message = ready[readyFront]
-            readyFront += 1
+        while inFlight < pace.slots(moment.now), pace.tokens(moment.now) != 0, let message = ready.popFirst() {
             guard message.phase == .ready else { continue }
             if endsUnsent(message) { continue }
             move(message, to: .inFlight)
@@ -308,10 +305,6 @@ struct SinkState {
             inFlight += 1
             streams[message.key.stream].counters.attempts += 1
             actions.append(.attempt(message.key, message.message, deliveryCount: message.deliveries))
-        }
-        if readyFront == ready.count || readyFront > 1000 {
-            ready.removeFirst(readyFront)
-            readyFront = 0
         }
     }
 
@@ -330,13 +323,9 @@ struct SinkState {
     }
 
     private mutating func takeDue() -> Held? {
-        while dueFront < due.count {
-            let message = due[dueFront]
-            dueFront += 1
+        while let message = due.popFirst() {
             if message.phase == .due { return message }
         }
-        due = []
-        dueFront = 0
         return nil
     }
 
@@ -346,15 +335,17 @@ struct SinkState {
         message.deliveries += 1
         message.dueWall = nil
         message.room = room(message)
-        isFreshTurn = true
+        retriesBeforeFresh = max(retriesBeforeFresh - 1, 0)
         enqueue(message, .begin)
     }
+
+    var isFreshTurn: Bool { retriesBeforeFresh == 0 }
 
     /// A reader that waits for credit is to have the probe.
     private var leavesTurn: Bool { pace.isOpen && isFreshTurn && wanting.contains { credit(of: $0) > 0 } }
 
     private mutating func grantCredit() {
-        guard !isStopped, moment.now >= pausedUntil, let place = wanting.firstIndex(where: { credit(of: $0) > 0 }) else { return }
+        guard !isStopped, moment.now >= pausedUntil, credit > 0, let place = wanting.firstIndex(where: { credit(of: $0) > 0 }) else { return }
         let stream = wanting.remove(at: place)
         streams[stream].isWanting = false
         actions.append(.credit(stream))
@@ -369,10 +360,8 @@ struct SinkState {
             if let lingerUntil, lingerUntil > moment.now { sooner(lingerUntil) }
             if let nextToken = pace.nextToken(moment.now) { sooner(nextToken) }
         }
-        for stream in streams {
-            if stream.blockedUntil > moment.now { sooner(stream.blockedUntil) }
-            if let lease = stream.lease { sooner(lease.until) }
-        }
+        for stream in queued where streams[stream].blockedUntil > moment.now { sooner(streams[stream].blockedUntil) }
+        if definition.isOrdered { for stream in streams { if let lease = stream.lease { sooner(lease.until) } } }
         if let next { actions.append(.wake(at: next)) }
     }
 

@@ -36,7 +36,7 @@ final class SinkTokens {
     /// Of an answer: tokens that are signed lists of rights take kilobytes.
     private static let answerBytes = 64 * 1024
 
-    init(_ oauth: SinkAuth.OAuth2, _ definition: SinkDefinition, _ means: SinkMeans, _ loop: EventLoop, _ outbound: any Outbound) {
+    init(_ oauth: SinkAuth.OAuth2, _ definition: SinkDefinition, _ resources: SinkResources, _ loop: EventLoop, _ outbound: any Outbound) {
         self.oauth = oauth
         sink = definition.name
         self.loop = loop
@@ -46,8 +46,8 @@ final class SinkTokens {
             headers: [
                 ("Content-Type", "application/x-www-form-urlencoded"), ("Accept", "application/json"), ("User-Agent", SinkWire.userAgent),
             ],
-            timeout: definition.timeout, connectTimeout: definition.connectTimeout, guard: means.target,
-            tls: WebhookTLS(authorityFile: means.tls.authorityFile, verifies: means.tls.verifies), keptBodyBytes: SinkTokens.answerBytes)
+            timeout: definition.timeout, connectTimeout: definition.connectTimeout, guard: resources.target,
+            tls: WebhookTLS(authorityFile: resources.tls.authorityFile, verifies: resources.tls.verifies), keptBodyBytes: SinkTokens.answerBytes)
     }
 
     /// `done` is called now, or when the request for a token has ended.

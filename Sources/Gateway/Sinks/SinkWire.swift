@@ -38,8 +38,8 @@ final class SinkWire {
     private let passesTrace: Bool
     private let order: SinkDefinition.Order
 
-    init(_ definition: SinkDefinition, stream: String, means: SinkMeans) {
-        secrets = means.secrets
+    init(_ definition: SinkDefinition, stream: String, resources: SinkResources) {
+        secrets = resources.secrets
         order = definition.orderBy
         format = definition.format
         isBatched = definition.isBatched
@@ -66,11 +66,11 @@ final class SinkWire {
         passesTrace = !names.contains("traceparent") && !definition.isBatched
         if !names.contains("content-type"), let type = definition.contentTypeHeader { fixed.append(("Content-Type", type)) }
         if !names.contains("user-agent") { fixed.append(("User-Agent", SinkWire.userAgent)) }
-        if let authorization = means.authorization, !definition.authorizationMayChange { fixed.append(("Authorization", authorization)) }
+        if let authorization = resources.authorization, !definition.authorizationMayChange { fixed.append(("Authorization", authorization)) }
         endpoint = WebhookEndpoint(
             url: definition.url, method: WebhookRequest.Method(definition.method), headers: fixed,
-            timeout: definition.timeout, connectTimeout: definition.connectTimeout, guard: means.target,
-            http2: definition.httpVersion == .two, tls: means.tls,
+            timeout: definition.timeout, connectTimeout: definition.connectTimeout, guard: resources.target,
+            http2: definition.httpVersion == .two, tls: resources.tls,
             keptBodyBytes: definition.isBatched ? 4096 + 128 * definition.batch.maxMessages : nil)
     }
 

@@ -69,6 +69,19 @@ final class EventBatch: Sendable {
         }
     }
 
+    /// Batches that follow one another, as one: a tail that gets several at a time is written to once.
+    static func joined(_ batches: [EventBatch]) -> EventBatch {
+        guard batches.count > 1, let first = batches.first, let last = batches.last else { return batches[0] }
+        var payload: [UInt8] = []
+        var events: [Event] = []
+        for batch in batches {
+            let shift = payload.count - batch.payload.lowerBound
+            events += batch.events.map { Event(id: $0.id, end: $0.end + shift) }
+            payload += batch.bytes[batch.payload]
+        }
+        return payload.withUnsafeBytes { EventBatch($0, events, after: first.after, last: last.last) }
+    }
+
     /// The events of messages above `position`, for one who has seen some of them. Nil: all of them.
     func part(after position: StreamID) -> EventBatch? {
         var (start, seen) = (payload.lowerBound, 0)

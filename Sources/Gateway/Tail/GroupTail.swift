@@ -5,9 +5,9 @@
 //
 // - It waits in its group's queue like any parked read, takes at most as many as such a read does by default, and then
 //   queues up again behind the others.
-// - Acknowledging is anybody's ordinary call, perhaps at another replica, and Redis tells nobody of it. So what it has
-//   sent counts until it must know better: when it may send no more it asks Redis which of them are still pending,
-//   after 20 ms and, until a quarter of that is free or 300 ms are over, less and less often, at least every 500 ms.
+// - Acknowledging is anybody's ordinary call. The calls of this process tell its tails (see `Release`). Of those at other
+//   replicas nobody tells: when it may send no more it asks Redis which of them are still pending, soon, and then less and
+//   less often, at least every 2 s. It goes on when a quarter of that is free, and after 300 ms with less.
 // - What Redis gave to a look that it did not answer is pending for its consumer, unseen. So then, too, it asks what is
 //   pending, and where that is more than it has sent, the rest comes as its own pending ones do.
 // - Nothing is taken for a client that has not taken what was sent. When it goes, whatever it was sent and is still
@@ -21,20 +21,22 @@ import Redis
 final class GroupTail: EventStream, WaiterOwner, ReplyTaker {
     private enum State { case opening, idle, recalling, waiting, looking, counting, closed }
 
-    private let read: GroupRead
+    let read: GroupRead
     private let maxPending: Int
     private var state = State.opening
     private var waiter: Waiter?
-    /// What it was sent and has not acknowledged, as far as we know, with its delivery count then; 0: not known (yet).
-    private var held: [StreamID: Int64] = [:]
+    /// What it was sent and has not acknowledged, as far as we know.
+    private var held: [StreamID: Holding] = [:]
     /// Its pending messages of before are sent up to here; nil: all.
     private var recalled: StreamID? = .zero
     private var recallCount = 0
-    /// One is under way.
-    private var isRecalling = false
-    private var first: RedisReply?
-    private var timer: TimerID?
+    private var first: Recall?
+    private var timer: (id: TimerID, at: EventLoop.Instant)?
     private var pause = GroupTail.shortestPause
+    /// Since when it may send no more.
+    private var fullSince: EventLoop.Instant?
+    /// The last that made room for it was a call of this process: there is less to ask for.
+    private var isTold = false
     /// What the count of the pending ones has found of those held, and how far it has come.
     private var counted: Set<StreamID> = []
     private var cursor: StreamID?
@@ -44,12 +46,22 @@ final class GroupTail: EventStream, WaiterOwner, ReplyTaker {
     private var missed: StreamID?
 
     private static let shortestPause = Duration.milliseconds(20)
-    private static let longestPause = Duration.milliseconds(500)
+    private static let shortestPauseIfTold = Duration.milliseconds(160)
+    private static let longestPause = Duration.seconds(2)
+    /// How long it waits for a quarter of what it may send: with a backlog, each message that is acknowledged would cost a look.
+    private static let patience = Duration.milliseconds(300)
     /// Messages of one turn: as a parked read that names no count.
     private static let turn = 10
 
-    /// `first`: what `recall` answered, before the reply was begun.
-    init(_ api: API, _ read: GroupRead, maxPending: Int, first: RedisReply?, _ place: WaiterCount.Place?) {
+    struct Holding {
+        /// Its delivery count when it was sent; 0: not known.
+        var count: Int64
+        /// When it was sent, by the clock itself.
+        let at: EventLoop.Instant
+    }
+
+    /// `first`: its first recall, answered before the reply was begun.
+    init(_ api: API, _ read: GroupRead, maxPending: Int, first: Recall?, _ place: WaiterCount.Place?) {
         self.read = read
         self.maxPending = maxPending
         self.first = first
@@ -59,46 +71,33 @@ final class GroupTail: EventStream, WaiterOwner, ReplyTaker {
     override var position: StreamID { .zero }
     override var greeting: String { ":\n\n" }
 
-    /// The consumer's own pending messages after an ID.
-    static func recall(_ read: GroupRead, after id: StreamID, count: Int, _ api: API) -> RedisCommand {
-        var read = read
-        read.position = .pending(after: id)
-        return api.plainCommand(read, count)
-    }
-
     /// So many at first.
     static func firstCount(_ maxPending: Int, _ limits: Limits) -> Int { min(maxPending, limits.readSlice) }
 
     override func opened() {
+        api.tails.follow(self)
         if api.store.features?.emptyReadCreatesConsumer == false { api.createConsumerSoon(read) }
         guard let first else { return goOn() }
         self.first = nil
-        state = .recalling
         recallCount = GroupTail.firstCount(maxPending, api.limits)
-        redisAnswered(first)
+        take(first)
     }
 
     override func closed() {
         state = .closed
-        if let timer { api.loop.cancel(timer) }
+        cancelTimer()
         if let waiter { api.longPoll.leave(waiter) }
-        (timer, waiter) = (nil, nil)
-        if let first { handBack(first) }  // It never began.
+        waiter = nil
+        first?.handBack(to: api)  // It never began.
         first = nil
-        guard !held.isEmpty else { return }
-        api.handBack(read, held.map { Delivery(id: $0.key, count: $0.value) }.sorted { $0.id < $1.id })
+        api.tails.unfollow(self)
+        api.handBack(read, held.map { Delivery(id: $0.key, count: $0.value.count) }.sorted { $0.id < $1.id })
         held = [:]
     }
 
-    /// What a recall has given that nobody will be sent. It was a delivery: an older tail of this consumer leaves it to us.
-    private func handBack(_ recall: RedisReply) {
-        guard var entries = recall.entriesOfOnlyStream else { return }
-        var ids: [StreamID] = []
-        while entries.remaining > 0 {
-            if let id = entries.peekID() { ids.append(id) }
-            entries.skip()
-        }
-        if !ids.isEmpty { api.handBack(read, ids.map { Delivery(id: $0, count: 0) }) }
+    private func cancelTimer() {
+        if let timer { api.loop.cancel(timer.id) }
+        timer = nil
     }
 
     override func caughtUp() {
@@ -109,43 +108,30 @@ final class GroupTail: EventStream, WaiterOwner, ReplyTaker {
 
     private func goOn() {
         guard isOpen, backlog == 0 else { return state = .idle }
-        let room = maxPending - held.count
-        if room <= 0 || isUncertain {
-            pauseThenCount()
-        } else if let recalled {
-            state = .recalling
-            isRecalling = true
-            recallCount = min(room, api.limits.readSlice)
-            // It delivers them again, whether or not its answer comes.
-            for id in held.keys where id > recalled { held[id] = 0 }
-            ask(GroupTail.recall(read, after: recalled, count: recallCount, api))
-        } else {
-            wait()
-        }
+        guard room > 0, !isUncertain else { return pauseThenCount() }
+        fullSince = nil
+        guard let recalled else { return wait() }
+        state = .recalling
+        recallCount = min(room, api.limits.readSlice)
+        // It delivers them again, whether or not its answer comes.
+        for id in held.keys where id > recalled { held[id]?.count = 0 }
+        do { try Recall(read, after: recalled, count: recallCount).send(api, to: self) } catch { redisFailed(error) }
     }
+
+    /// How many more it may be sent.
+    private var room: Int { maxPending - held.count }
 
     private func ask(_ command: RedisCommand) {
         do { try api.store.send(command, to: self, patience: nil, late: nil) } catch { redisFailed(error) }
     }
 
     func redisAnswered(_ reply: RedisReply) {
-        let wasRecalling = isRecalling
-        isRecalling = false
-        guard isOpen else {
-            if wasRecalling { handBack(reply) }
-            return
-        }
-        switch state {
-        case .recalling: recall(reply)
-        case .counting: count(reply)
-        case .opening, .idle, .waiting, .looking, .closed: break
-        }
+        if isOpen, state == .counting { count(reply) }
     }
 
     func redisFailed(_ error: RedisError) {
-        isRecalling = false
         guard isOpen, state == .recalling || state == .counting else { return }
-        if error.code == .noGroup || error.code == .wrongType {
+        if error.saysThereIsNoGroup {
             // Nothing is pending any more, and its next look learns what is gone, or finds it created anew.
             (held, recalled, isUncertain) = ([:], nil, false)
             return goOn()
@@ -157,11 +143,12 @@ final class GroupTail: EventStream, WaiterOwner, ReplyTaker {
 
     // MARK: Its own pending messages
 
-    private func recall(_ reply: RedisReply) {
-        pause = GroupTail.shortestPause
+    func take(_ recall: Recall) {
+        guard isOpen else { return recall.handBack(to: api) }
+        pause = shortestPause
         state = .idle
         recalled = nil
-        guard var entries = reply.entriesOfOnlyStream, let first = entries.peekID() else { return goOn() }
+        guard var entries = recall.reply?.entriesOfOnlyStream, let first = entries.peekID() else { return goOn() }
         let isFull = entries.remaining >= recallCount
         let body = api.newBody()
         defer { api.loop.buffers.give(body) }
@@ -169,40 +156,24 @@ final class GroupTail: EventStream, WaiterOwner, ReplyTaker {
         var last = first
         while entries.remaining > 0 {
             if let id = entries.peekID() { last = id }
-            if held[last] != nil { entries.skip() } else { writer.write(&entries) }
-        }
-        if isFull { recalled = last }
-        let counts = xpending(from: .including(first), to: .including(last), count: recallCount)
-        // Unless it can be sent they are not known, and handed back in any case.
-        do { try api.store.send(counts, to: RecallCounts(self), patience: nil, late: nil) } catch {}
-        deliver(writer.events.map { Delivery(id: $0.id, count: 0) }, body)
-    }
-
-    /// The delivery counts of what was recalled, which Redis does not give with it.
-    private final class RecallCounts: ReplyTaker {
-        private let tail: GroupTail
-
-        init(_ tail: GroupTail) { self.tail = tail }
-
-        func redisAnswered(_ reply: RedisReply) {
-            var rows = reply.elements
-            while rows.remaining > 0 {
-                let id = rows.peekID()
-                guard var row = rows.takeArray() else { continue }
-                for _ in 0..<3 { row.skip() }
-                if let id, tail.held[id] == 0 { tail.held[id] = row.takeInteger() ?? 0 }
+            if held[last] != nil {
+                held[last]?.count = recall.counts[last] ?? 0
+                entries.skip()
+            } else {
+                writer.write(&entries)
             }
         }
-
-        func redisFailed(_ error: RedisError) {}
+        if isFull { recalled = last }
+        deliver(writer.events.map { Delivery(id: $0.id, count: recall.counts[$0.id] ?? 0) }, body)
     }
 
     /// And goes on when the client has taken them.
     private func deliver(_ deliveries: [Delivery], _ body: ByteBuffer) {
         state = .idle
         guard !deliveries.isEmpty else { return goOn() }
-        pause = GroupTail.shortestPause
-        for delivery in deliveries { held[delivery.id] = delivery.count }
+        pause = shortestPause
+        let now = api.loop.clock.now
+        for delivery in deliveries { held[delivery.id] = Holding(count: delivery.count, at: now) }
         send(EventBatch(body.bytes, deliveries.map(\.id)))
     }
 
@@ -233,7 +204,7 @@ final class GroupTail: EventStream, WaiterOwner, ReplyTaker {
         // Nothing is read for one who has gone.
         if isClientGone() { return clientGone() }
         var read = read
-        read.count = min(maxPending - held.count, GroupTail.turn)
+        read.count = min(room, GroupTail.turn)
         let body = api.newBody()
         defer { api.loop.buffers.give(body) }
         let batch: Batch
@@ -256,7 +227,7 @@ final class GroupTail: EventStream, WaiterOwner, ReplyTaker {
 
     private func failed(_ waiter: Waiter, _ error: RedisError) async {
         var end: Problem?
-        if error.code == .noGroup || error.code == .wrongType { end = await api.explain(error, read.stream, read.group) }
+        if error.saysThereIsNoGroup { end = await api.explain(error, read.stream, read.group) }
         let isItsLook = state == .looking
         if isItsLook { state = .waiting }
         guard let end, let reason = end.waitEnd else {
@@ -278,15 +249,55 @@ final class GroupTail: EventStream, WaiterOwner, ReplyTaker {
 
     // MARK: What was acknowledged
 
+    private var shortestPause: Duration { isTold ? GroupTail.shortestPauseIfTold : GroupTail.shortestPause }
+
     private func pauseThenCount() {
         state = .counting
         (counted, cursor, missed) = ([], nil, nil)
-        timer = api.loop.schedule(at: api.loop.now + pause) { [weak self] in
+        fullSince = fullSince ?? api.loop.now
+        rest(until: api.loop.now + pause)
+        pause = min(pause * 2, GroupTail.longestPause)
+    }
+
+    private func rest(until end: EventLoop.Instant) {
+        cancelTimer()
+        let id = api.loop.schedule(at: end) { [weak self] in
             guard let self else { return }
             timer = nil
-            askForPending()
+            if hasRoom, !isUncertain { goOn() } else { askForPending() }
         }
-        pause = min(pause * 2, GroupTail.longestPause)
+        timer = (id, end)
+    }
+
+    /// It goes on: there is room for a good part, or has been for less, for long enough.
+    private var hasRoom: Bool {
+        room >= max(1, maxPending / 4) || room > 0 && fullSince.map { api.loop.now - $0 >= GroupTail.patience } ?? true
+    }
+
+    /// Redis is there again, and may have given more than we know of.
+    func reconnected() {
+        guard isUncertain, state == .counting, timer != nil else { return }
+        pause = GroupTail.shortestPause
+        rest(until: api.loop.now + pause)
+    }
+
+    /// They are its consumer's no longer. One that was sent later than it was let go is another delivery.
+    func released(_ ids: [StreamID], before time: EventLoop.Instant) {
+        // A recall that is under way may have them still: it must know what was sent.
+        guard state != .recalling else { return }
+        let (before, hadRoom) = (held.count, hasRoom)
+        for id in ids { if let holding = held[id], holding.at < time { held[id] = nil } }
+        guard held.count < before else { return }
+        isTold = true
+        // A count that is under way says what else there is.
+        guard state == .counting, !hadRoom, let timer, let fullSince, !isUncertain else { return }
+        if hasRoom {
+            cancelTimer()
+            pause = shortestPause
+            goOn()
+        } else if timer.at > fullSince + GroupTail.patience {
+            rest(until: fullSince + GroupTail.patience)
+        }
     }
 
     private func askForPending() {
@@ -312,13 +323,13 @@ final class GroupTail: EventStream, WaiterOwner, ReplyTaker {
             rows.skip()
         }
         guard isAll else { return askForPending() }
+        let before = held.count
         held = held.filter { counted.contains($0.key) }
+        if held.count < before { isTold = false }
         if isUncertain { (isUncertain, recalled) = (false, missed) }
-        // With a backlog, each message that is acknowledged would cost such a count and a look.
-        let (room, isLong) = (maxPending - held.count, pause * 2 > GroupTail.longestPause)
-        guard room >= max(1, maxPending / 4) || room > 0 && isLong else { return pauseThenCount() }
+        guard hasRoom else { return pauseThenCount() }
         // Where Redis refuses a recall and answers this, the pauses grow all the same.
-        if recalled == nil { pause = GroupTail.shortestPause }
+        if recalled == nil { pause = shortestPause }
         goOn()
     }
 }

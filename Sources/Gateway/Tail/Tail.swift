@@ -87,7 +87,11 @@ final class Tail: EventStream, ReplyTaker {
 
     func take(_ batch: EventBatch) {
         guard state == .live else { return }
-        if batch.isReset { return deliver(batch) }
+        if batch.isReset {
+            // One who is below that has been told already, or has read what is there now.
+            if after >= batch.after { deliver(batch) }
+            return
+        }
         // One that is ahead of what was just added: it has read that itself, or the stream was set back.
         guard after >= batch.after else { return isBehind(before: batch.after) }
         guard after <= batch.last else { return isBehind() }
@@ -225,14 +229,6 @@ final class Tail: EventStream, ReplyTaker {
         api.tails.counters.resets += 1
         state = .behind
         deliver(.reset(from: after, last: last))
-    }
-}
-
-extension RedisError {
-    /// The key is not there, or of another type. Any other refusal passes, and says nothing of the stream.
-    var saysThereIsNoStream: Bool {
-        guard case .reply(let code, let line) = self else { return false }
-        return code == .wrongType || code == .err && line.contains("no such key")
     }
 }
 

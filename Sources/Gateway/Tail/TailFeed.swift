@@ -1,8 +1,8 @@
 // What is added to a stream, read once for all its tails in the process. It lives on the stream's home loop, where it
 // is one waiter like any other (see `WaitHome`), and brings what it reads to every loop that has tails.
 //
-// The next read waits until every loop has passed the last batch on to its tails: so where they have much to write,
-// more messages go out together. After Redis was away it looks whether what it read last is still there, as a tail
+// It reads while earlier batches are still being passed on, but a few at most: so where loops have much to write, more
+// messages go out together. After Redis was away it looks whether what it read last is still there, as a tail
 // does; while it reads as things are added it need not. It reads from where its first subscriber stands.
 
 import Net
@@ -15,7 +15,13 @@ struct FeedKey: Hashable, Sendable {
 }
 
 final class TailFeed: WaiterOwner, ReplyTaker {
-    private enum State { case resting, reading, checking, delivering, over }
+    private enum State {
+        case resting, reading, checking, over
+        /// There is more to read, and too much under way.
+        case full
+        /// What is under way goes out before a reset does, and that before all else.
+        case resetting
+    }
 
     let key: FeedKey
     private(set) var position: StreamID
@@ -24,7 +30,9 @@ final class TailFeed: WaiterOwner, ReplyTaker {
     private var state = State.resting
     /// How many batches each loop has still to pass on.
     private var loops: [Int: Int] = [:]
-    /// It was told to look while batches were under way.
+    /// Waits for what is under way.
+    private var reset: EventBatch?
+    /// It was told to look while too many batches were under way.
     private var mustLook = false
     private var mayHaveGap = false
     private var isInclusive = false
@@ -34,6 +42,9 @@ final class TailFeed: WaiterOwner, ReplyTaker {
     private var isChanged = true
     private var wasChanged = false
     private var nextCheck = EventLoop.Instant.zero
+
+    /// Batches on their way to the tails of one loop: that many parts of a round over all of them pass before it reads again.
+    private static let mostUnderWay = 8
 
     init(_ api: API, _ key: FeedKey, at position: StreamID) {
         self.api = api
@@ -73,11 +84,16 @@ final class TailFeed: WaiterOwner, ReplyTaker {
         proceed()
     }
 
-    private var isDelivering: Bool { loops.values.contains { $0 > 0 } }
-
     private func proceed() {
-        guard !isDelivering else { return }
-        if state == .delivering || state == .resting && mustLook { look() }
+        let underWay = loops.values.max() ?? 0
+        switch state {
+        case .resting where mustLook && underWay < TailFeed.mostUnderWay, .full where underWay < TailFeed.mostUnderWay: look()
+        case .resetting where underWay == 0:
+            guard let reset else { return look() }
+            self.reset = nil
+            publish(reset)
+        case .resting, .full, .resetting, .reading, .checking, .over: break
+        }
     }
 
     private func publish(_ batch: EventBatch) {
@@ -124,7 +140,7 @@ final class TailFeed: WaiterOwner, ReplyTaker {
         switch state {
         case .reading: absorb(reply)
         case .checking: judge(last: reply.lastGeneratedID.flatMap { StreamID($0) })
-        case .resting, .delivering, .over: break
+        case .resting, .full, .resetting, .over: break
         }
     }
 
@@ -137,6 +153,8 @@ final class TailFeed: WaiterOwner, ReplyTaker {
     }
 
     private func absorb(_ reply: RedisReply) {
+        // Redis was away meanwhile: only a read that begins with what the tails have had last tells of a gap.
+        guard isInclusive || !mayHaveGap || position == .zero else { return look() }
         var entries = reply.elements
         let found = entries.peekID()
         let hasGap = isInclusive && found != nil && found != position
@@ -153,10 +171,15 @@ final class TailFeed: WaiterOwner, ReplyTaker {
         pace.note(rows, bytes: buffer.count)
         let batch = writer.batch(after: position)
         api.loop.buffers.give(buffer)
-        if isFull { state = .delivering }
-        // Before anybody is told that this look is over: the next one, which may begin in the telling, reads from its end.
-        publish(batch)
-        if state == .reading { report(.found(full: false, stays: true)) }
+        // Before the next look, which may begin in the telling, and reads from its end.
+        if isFull {
+            state = .full
+            publish(batch)
+            proceed()
+        } else {
+            publish(batch)
+            if state == .reading { report(.found(full: false, stays: true)) }
+        }
     }
 
     private func foundNothing() {
@@ -171,7 +194,8 @@ final class TailFeed: WaiterOwner, ReplyTaker {
     private func judge(last: StreamID?) {
         guard let last, last < position else { return report(.nothing) }
         api.tails.counters.resets += 1
-        state = .delivering
-        publish(.reset(from: position, last: last))
+        state = .resetting
+        reset = .reset(from: position, last: last)
+        proceed()
     }
 }

@@ -18,6 +18,7 @@ enum TailMessage: Sendable {
     /// What comes follows this position.
     case joined(FeedKey, StreamID)
     case batch(FeedKey, EventBatch)
+    case released(WaitKey, Release)
 }
 
 struct TailCounters: Sendable {
@@ -43,6 +44,8 @@ final class TailHub {
     private var feeds: [FeedKey: TailFeed] = [:]
     private var open: [ObjectIdentifier: EventStream] = [:]
     private var comments = CommentRound()
+    /// Of consumers, by their groups.
+    private var groupTails: [WaitKey: [ObjectIdentifier: GroupTail]] = [:]
 
     init(_ api: API) { self.api = api }
 
@@ -101,6 +104,28 @@ final class TailHub {
         send(.delivered(key, loop: index), to: api.longPoll.homeIndex(key.stream))
     }
 
+    // MARK: Tails of consumers
+
+    func follow(_ tail: GroupTail) {
+        let key = tail.read.key
+        if groupTails[key] == nil { api.followed.add(key, index) }
+        groupTails[key, default: [:]][ObjectIdentifier(tail)] = tail
+    }
+
+    /// Also of one that never began.
+    func unfollow(_ tail: GroupTail) {
+        let key = tail.read.key
+        guard groupTails[key]?.removeValue(forKey: ObjectIdentifier(tail)) != nil, groupTails[key]?.isEmpty ?? false else { return }
+        groupTails[key] = nil
+        api.followed.remove(key, index)
+    }
+
+    private func released(_ key: WaitKey, _ release: Release) {
+        for tail in Array((groupTails[key] ?? [:]).values) where release.holder.includes(tail.read.consumer) {
+            tail.released(release.ids, before: release.time)
+        }
+    }
+
     // MARK: Words between loops
 
     func send(_ message: TailMessage, to loop: Int) {
@@ -117,6 +142,7 @@ final class TailHub {
         case .batch(let key, let batch):
             // One that has just lost its last tail has told so already.
             lists[key]?.add(batch)
+        case .released(let key, let release): released(key, release)
         }
     }
 
@@ -130,6 +156,7 @@ final class TailHub {
 
     func reconnected() {
         for feed in feeds.values { feed.reconnected() }
+        for tails in groupTails.values { for tail in tails.values { tail.reconnected() } }
     }
 
     /// Redis told that all its keys were.
@@ -151,23 +178,17 @@ private struct CommentRound {
         let due: EventLoop.Instant
     }
 
-    private var turns: [Turn] = []
-    private var first = 0
+    private var turns = Fifo<Turn>()
     var isScheduled = false
 
-    var next: EventLoop.Instant? { first < turns.count ? turns[first].due : nil }
+    var next: EventLoop.Instant? { turns.first?.due }
 
     mutating func add(_ stream: EventStream, due: EventLoop.Instant) { turns.append(Turn(stream: stream, due: due)) }
 
     /// The first that is due and still there.
     mutating func takeDue(_ now: EventLoop.Instant) -> EventStream? {
-        while first < turns.count, turns[first].due <= now {
-            let turn = turns[first]
-            first += 1
-            if first * 2 > turns.count {
-                turns.removeFirst(first)
-                first = 0
-            }
+        while let turn = turns.first, turn.due <= now {
+            _ = turns.popFirst()
             if let stream = turn.stream, !stream.isOver { return stream }
         }
         return nil

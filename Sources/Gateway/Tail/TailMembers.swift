@@ -1,7 +1,11 @@
 // The live tails of one stream on one loop, and the batches that are on their way to them.
 //
-// A tail that leaves while a batch is handed round leaves a hole, so that nobody is passed over; one that joins then
-// is beyond that batch already, or reads it on its own account.
+// The tails stand in a circle, and are gone round a stretch a tick. Whoever is come to gets all that is under way, in one
+// write; a batch has been passed on when the round has come back to where it was when the batch came. So a message takes
+// one round at most, however many others come during it, and where rounds take long each write carries more.
+//
+// A tail that leaves leaves a hole, so that nobody is passed over; one that joins gets at once what is under way, or reads it
+// on its own account.
 
 import Net
 import Redis
@@ -14,15 +18,20 @@ final class TailMembers: Flushable {
     private var count = 0
     /// What has been passed on to all; nil until the feed has said from where it reads.
     private var position: StreamID?
-    private var batches: [EventBatch] = []
-    /// Who is next to get the first of them.
+    /// Under way, each with how many places are left to come to.
+    private var batches: [(batch: EventBatch, left: Int)] = []
+    /// All that is under way, as one.
+    private var joint: EventBatch?
+    /// Came when there was enough under way.
+    private var waiting: [EventBatch] = []
+    /// Who is next.
     private var next = 0
-    /// Who has come after this one has read the first of them himself.
-    private var roundEnd = 0
     private var isScheduled = false
 
-    /// Tails that are written to in one tick.
-    private static let stretch = 128
+    /// Tails that are written to in one tick: between two, what others wait for goes on.
+    private static let stretch = 32
+    /// Batches are joined up to so many bytes: each that comes or goes has all the others copied.
+    private static let jointLimit = 64 * 1024
 
     init(_ hub: TailHub, _ key: FeedKey) {
         self.hub = hub
@@ -35,8 +44,12 @@ final class TailMembers: Flushable {
         tail.place = tails.count
         tails.append(tail)
         count += 1
-        // A batch under way is not for who comes now, or a round of thousands might never end.
-        if let from = batches.first?.last ?? position, tail.after < from { tail.isBehind(before: from) }
+        for index in batches.indices { batches[index].left += 1 }
+        if let joint {
+            if tail.after < joint.last || joint.isReset { tail.take(joint) }
+        } else if let position, tail.after < position {
+            tail.isBehind(before: position)
+        }
     }
 
     /// False when it was not there.
@@ -56,8 +69,8 @@ final class TailMembers: Flushable {
 
     func add(_ batch: EventBatch) {
         guard position != nil else { return hub.passedOn(key) }  // For tails that have gone.
-        batches.append(batch)
-        if batches.count == 1 { passOn() }
+        waiting.append(batch)
+        passOn()
     }
 
     func flush() {
@@ -66,21 +79,45 @@ final class TailMembers: Flushable {
     }
 
     private func passOn() {
-        guard !isOver, !isScheduled, let batch = batches.first else { return }
-        if next == 0 { roundEnd = tails.count }
-        let end = min(next + TailMembers.stretch, roundEnd)
-        while next < end {
-            tails[next]?.take(batch)
+        guard !isOver, !isScheduled else { return }
+        letIn()
+        guard let joint, let first = batches.first else { return }
+        let places = min(TailMembers.stretch, first.left)
+        for _ in 0..<places {
+            if next >= tails.count { next = 0 }
+            let tail = tails[next]
             next += 1
+            tail?.take(joint)
         }
-        if next < roundEnd { return goOnLater() }
-        next = 0
-        batches.removeFirst()
-        position = batch.last
-        if count * 2 < tails.count { compact() }
         guard !isOver else { return }
-        hub.passedOn(key)
-        if !batches.isEmpty, !isScheduled { goOnLater() }
+        for index in batches.indices { batches[index].left -= places }
+        let done = batches.prefix { $0.left <= 0 }.count
+        if done > 0 { end(done) }
+        if count * 2 < tails.count { compact() }
+        if !isOver, !isScheduled, !batches.isEmpty || !waiting.isEmpty { goOnLater() }
+    }
+
+    /// A reset is a round of its own: what follows it follows another position. (Its feed has nothing else under way.)
+    private func letIn() {
+        var bytes = batches.reduce(0) { $0 + $1.batch.bytes.count }
+        var taken = 0
+        for batch in waiting {
+            guard bytes == 0 || bytes + batch.bytes.count <= TailMembers.jointLimit else { break }
+            bytes += batch.bytes.count
+            batches.append((batch, tails.count))
+            taken += 1
+        }
+        guard taken > 0 else { return }
+        waiting.removeFirst(taken)
+        joint = EventBatch.joined(batches.map(\.batch))
+    }
+
+    /// The first so many have been passed on.
+    private func end(_ done: Int) {
+        position = batches[done - 1].batch.last
+        batches.removeFirst(done)
+        joint = batches.isEmpty ? nil : EventBatch.joined(batches.map(\.batch))
+        for _ in 0..<done { hub.passedOn(key) }
     }
 
     private func goOnLater() {
@@ -88,8 +125,10 @@ final class TailMembers: Flushable {
         hub.api.loop.flushLater(self)
     }
 
+    /// Closes the holes. What is under way is offered to all once more: who has it takes nothing.
     private func compact() {
         tails = tails.filter { $0 != nil }
         for (place, tail) in tails.enumerated() { tail?.place = place }
+        for index in batches.indices { batches[index].left = tails.count }
     }
 }

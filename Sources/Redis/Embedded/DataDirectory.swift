@@ -56,9 +56,10 @@ final class DataDirectory {
         guard file >= 0 else { throw .directory(path, SystemError("open")) }
         defer { close(file) }
         let bytes = Array(text.utf8)
-        guard write(file, bytes, bytes.count) == bytes.count, rename(draft, configuration) == 0 else {
-            throw .directory(path, SystemError("write"))
-        }
+        let count = write(file, bytes, bytes.count)
+        // Less than all is written where the disk is full (write(2)), and then errno says nothing.
+        guard count == bytes.count else { throw .directory(path, count < 0 ? SystemError("write") : SystemError("write", errno: ENOSPC)) }
+        guard rename(draft, configuration) == 0 else { throw .directory(path, SystemError("rename")) }
     }
 
     // MARK: Making

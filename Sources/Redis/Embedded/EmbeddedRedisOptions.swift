@@ -5,7 +5,7 @@ public import Net
 public struct EmbeddedRedisOptions: Sendable {
     /// When a written message is on the disk, not only in the kernel's memory.
     public enum Fsync: String, Sendable {
-        /// Once a second: a crash loses nothing, a power cut up to a second.
+        /// Once a second: a power cut, or a crash of Redis while its disk is slow, loses up to two.
         case everySecond = "everysec"
         /// Before each reply.
         case always

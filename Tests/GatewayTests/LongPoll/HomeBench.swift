@@ -56,7 +56,7 @@ final class HomeBench {
             }
             switch action {
             case .track(let stream, let id): open += send(.tracked(stream, id, true))
-            case .look(let waiter): open += answer(waiter.number, look(waiter.number))
+            case .look(let waiter, _): open += answer(waiter.number, look(waiter.number))
             case .end, .ask: break
             case .wake(let key, let instant):
                 guard instant <= end else { break }
@@ -75,7 +75,9 @@ extension WaiterID {
 }
 
 extension [WaitHome.Action] {
-    var looks: [Int] { compactMap { if case .look(let waiter) = $0 { waiter.number } else { nil } } }
+    var looks: [Int] { compactMap { if case .look(let waiter, _) = $0 { waiter.number } else { nil } } }
+    /// Of each look, in their order.
+    var words: [Duration?] { compactMap { if case .look(_, let word) = $0 { .some(word) } else { nil } } }
     var tracks: [(StreamName, WaitHome.TrackID)] {
         compactMap { if case .track(let stream, let id) = $0 { (stream, id) } else { nil } }
     }

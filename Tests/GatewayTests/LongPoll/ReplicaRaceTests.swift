@@ -79,7 +79,7 @@ struct ReplicaRaceTests {
                         isTracked[gateway] = true
                         after(ways[gateway]) { [unowned self] in send(gateway, .tracked(stream, id, true)) }
                     }
-                case .look(let waiter): after(ways[gateway]) { [unowned self] in look(gateway, waiter) }
+                case .look(let waiter, _): after(ways[gateway]) { [unowned self] in look(gateway, waiter) }
                 case .end: break
                 case .ask(let key, let hunger):
                     asks += 1

@@ -103,7 +103,7 @@ struct WaitHomeBurstTests {
             for action in actions {
                 switch action {
                 case .track(let stream, let id): commands.append(.track(stream, id))
-                case .look(let waiter): commands.append(.look(waiter.number))
+                case .look(let waiter, _): commands.append(.look(waiter.number))
                 case .wake(_, let instant): wakes.append(instant)
                 case .end, .ask: break
                 }

@@ -156,7 +156,7 @@ final class WaitHomeSimulation {
             case .track(let stream, let id):
                 let number = Self.number(stream.bytes)
                 performed.append((Place(home: home, stream: number, group: nil), { self.track(home, number, id) }))
-            case .look(let waiter):
+            case .look(let waiter, _):
                 let client = clients[Int(waiter.raw & 0xFFFF_FFFF)]
                 lookers.append(client)
                 performed.append((client.place, { self.post(from: home, to: client.loop) { self.look(client) } }))

@@ -17,7 +17,7 @@ struct WaitHomeTimeTests {
                 let action = open.removeFirst()
                 switch action {
                 case .track(let stream, let id): open += bench.send(.tracked(stream, id, true))
-                case .look(let one):
+                case .look(let one, _):
                     looks += 1
                     open += bench.send(.invalidated(HomeBench.orders))
                     open += bench.answer(one.number, .nothing)

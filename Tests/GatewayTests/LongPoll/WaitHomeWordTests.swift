@@ -7,11 +7,6 @@ import Testing
 struct WaitHomeWordTests {
     private let bench = HomeBench()
 
-    private func words(_ actions: [WaitHome.Action]) -> [Duration?] {
-        #expect(actions.looks.count == bench.home.toldAt.count)
-        return bench.home.toldAt
-    }
-
     @Test func `a look goes back to the first word that no look has begun after`() {
         bench.park(2)
         let first = bench.now
@@ -19,12 +14,12 @@ struct WaitHomeWordTests {
         bench.now += .milliseconds(3)
         _ = bench.send(.nudged(HomeBench.key))
         bench.now += .milliseconds(3)
-        #expect(words(bench.track(asked)) == [first])
+        #expect(bench.track(asked).words == [first])
         bench.now += .milliseconds(3)
         let second = bench.now
         _ = bench.send(.nudged(HomeBench.key))
         bench.now += .milliseconds(3)
-        #expect(words(bench.answer(1, .found(full: true))) == [second], "the run goes on, for a newer word")
+        #expect(bench.answer(1, .found(full: true)).words == [second], "the run goes on, for a newer word")
     }
 
     @Test func `a run goes back to the word that began it, and ends with it`() {
@@ -34,11 +29,11 @@ struct WaitHomeWordTests {
         for number in 1...4 {
             bench.now += .milliseconds(1)
             let looks = bench.answer(number, .found(full: true))
-            #expect(words(looks) == looks.looks.map { _ in word })
+            #expect(looks.words == looks.looks.map { _ in word })
         }
         for number in 5...7 { _ = bench.answer(number, .nothing) }
         let asked = bench.send(.join(waiter(20), HomeBench.key, claims: nil))
-        #expect(words(asked) == [nil], "a newcomer's look is for no word")
+        #expect(asked.words == [nil], "a newcomer's look is for no word")
     }
 
     @Test func `who leaves, or fails, in the middle of a look leaves its word to the next`() {
@@ -46,10 +41,10 @@ struct WaitHomeWordTests {
         let word = bench.now
         _ = bench.send(.nudged(HomeBench.key))
         bench.now += .milliseconds(1)
-        #expect(words(bench.send(.leave(waiter(1)))) == [word])
+        #expect(bench.send(.leave(waiter(1))).words == [word])
         _ = bench.answer(2, .failed)
         bench.now += .milliseconds(100)
-        #expect(words(bench.send(.timer(HomeBench.key))) == [word])
+        #expect(bench.send(.timer(HomeBench.key)).words == [word])
     }
 
     @Test func `the slow tick's looks are for no word`() {
@@ -57,6 +52,6 @@ struct WaitHomeWordTests {
         bench.now += .seconds(2)
         let asked = bench.send(.slowTick)
         #expect(asked.looks == [1])
-        #expect(words(asked) == [nil])
+        #expect(asked.words == [nil])
     }
 }

@@ -30,7 +30,7 @@ final class RedisRig {
         #expect(wait { $0.redis.isClosed })
     }
 
-    func wait(until condition: (isolated SinkGateway) -> Bool) -> Bool { loop.run { gateway.on(condition) } }
+    func wait(until condition: (isolated SinkGateway) -> Bool) -> Bool { loop.run(atMost: .seconds(60)) { gateway.on(condition) } }
 
     /// What another client says.
     @discardableResult
@@ -55,7 +55,7 @@ final class RedisRig {
             let result = await body(gateway)
             shared.box.withLock { $0 = result }
         }
-        #expect(loop.run { shared.box.withLock { $0 != nil } })
+        #expect(loop.run(atMost: .seconds(60)) { shared.box.withLock { $0 != nil } })
         return shared.box.withLock { $0 } ?? .failure(.overloaded)
     }
 
@@ -116,6 +116,8 @@ actor SinkGateway: RedisClientDelegate {
     let memory: Memory
     var sinks: [Sink] = []
     var drained: Set<Int> = []
+    private(set) var roster: SinkRoster?
+    private(set) var watched: WatchedStore?
 
     final class Memory: UnownedMemory {
         let loop: EventLoop
@@ -125,7 +127,7 @@ actor SinkGateway: RedisClientDelegate {
         func unownedDue(_ key: WaitKey) -> EventLoop.Instant? { index.due(key) }
         func unownedGeneration(_ key: WaitKey) -> UInt32 { index.generation(key) }
         func foundNoUnowned(_ key: WaitKey, due: EventLoop.Instant?, generation: UInt32) {
-            index.foundNone(key, due: due, generation: generation)
+            index.foundNone(key, due: due, generation: generation, now: loop.now)
         }
     }
 
@@ -180,6 +182,36 @@ actor SinkGateway: RedisClientDelegate {
             spawn: { self.begin(index) })
         sinks.append(try Sink(definition, host: host))
         sinks[index].start()
+    }
+
+    /// Runs the sinks of a loop, with `definition` as the only one. The connection seems to be a new one in its first walk's
+    /// second step.
+    func runRoster(of definition: SinkDefinition) throws {
+        var config = Config()
+        config.sinks = [definition]
+        config.sinkScan = .seconds(3600)
+        let store = WatchedStore(redis)
+        let roster = SinkRoster(loop: loop, index: 0, store: store, config: config)
+        roster.policyDeadLetters = { [] }
+        var log = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+        log.logLevel = .critical
+        roster.host = SinkHost(loop: loop, store: store, longPoll: longPoll, unowned: memory, outbound: outbound, log: log, spawn: {})
+        roster.spawn = { [unowned self] number in loop.spawn { await self.runInRoster(number) } }
+        roster.startWork = { [unowned self] work in loop.spawn { await self.perform(work) } }
+        store.stepped = { [unowned roster] count in if count == 2 { roster.connected(hearsNudges: true) } }
+        (self.roster, watched) = (roster, store)
+        try roster.add(definition)
+        roster.connected(hearsNudges: true)
+    }
+
+    private func runInRoster(_ number: Int) async { await roster?.run(number) }
+
+    private func perform(_ work: BackgroundWork) async {
+        switch work {
+        case .loadSinks: await roster?.loadAll()
+        case .findStreams: await roster?.find()
+        default: break  // What is told of it is not asked for.
+        }
     }
 
     private func begin(_ index: Int) { loop.spawn { await self.run(index) } }

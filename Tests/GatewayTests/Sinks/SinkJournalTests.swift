@@ -60,7 +60,7 @@ struct SinkJournalTests {
     @Test func `a report and a stop read back as they were written`() throws {
         var report = SinkReport()
         report.replica = "h:1"
-        report.state = "backing_off"
+        report.state = .backingOff
         report.until = 5
         report.lastError = "status \"500\""
         report.problems = [("s", "d")]

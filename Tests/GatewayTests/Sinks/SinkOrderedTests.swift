@@ -8,7 +8,7 @@ import Testing
 @testable import Redis
 @testable import Webhook
 
-struct SinkOrderedTests {
+@Suite(.blocking) struct SinkOrderedTests {
     private let lease = String(decoding: GatewayKeys.sinkLease(StreamName("orders"), GroupName("sink:test")), as: UTF8.self)
 
     private func definition(_ change: (inout SinkDefinition) -> Void = { _ in }) -> SinkDefinition {
@@ -25,7 +25,7 @@ struct SinkOrderedTests {
     }
 
     private func delivered(_ rig: RedisRig, _ count: Int) -> Bool {
-        rig.wait { $0.sinks.reduce(0) { $0 + $1.snapshots[0].counters.delivered } == count }
+        rig.wait { $0.sinks.reduce(0) { $0 + $1.state.counters[0].delivered } == count }
     }
 
     @Test func `where Redis tells nobody of unowned messages, what is new is delivered all the same, and a drain ends`() throws {
@@ -85,7 +85,7 @@ struct SinkOrderedTests {
         try rig.server.run(["EVAL", fill, "0", consumer])
         try rig.run("CLIENT KILL TYPE normal")
         #expect(delivered(rig, 2))
-        rig.gateway.on { #expect($0.sinks[0].snapshots[0].counters.leasesTaken == 1) }
+        rig.gateway.on { #expect($0.sinks[0].state.counters[0].leasesTaken == 1) }
         rig.close()
     }
 

@@ -22,9 +22,9 @@ struct SinkPaceTests {
         var sent = 0
         var timers = 0
 
-        init(backlog: Int = .max, _ change: (inout SinkDefinition) -> Void = { _ in }) {
+        init(backlog: Int = .max, seed: UInt64 = 1, _ change: (inout SinkDefinition) -> Void = { _ in }) {
             self.backlog = backlog
-            machine = SinkState(SinkStateTests.definition(streams: ["a"], change), seed: 1)
+            machine = SinkState(SinkStateTests.definition(streams: ["a"], change), seed: seed)
             go()
         }
 
@@ -102,19 +102,24 @@ struct SinkPaceTests {
         #expect(other.machine.pace.window == 4)
     }
 
-    @Test func `after so many failures in a row one probe at a time is sent, ever more seldom, until one is taken`() {
+    @Test(arguments: [
+        (SinkOutcome.retry(status: 500, error: "status 500"), [1, 2, 4, 8, 8, 8]), (.retry(status: nil, error: "refused"), [1, 2, 3, 3, 3, 3]),
+        (.throttled(status: 503, retryAfter: nil, spends: true), [1, 2, 3, 3, 3, 3]),
+    ])
+    func `after so many failures in a row one probe at a time is sent, ever more seldom, until one is taken`(failure: SinkOutcome, seconds: [Int]) {
         var bench = Bench { $0.breakerFailures = 5; $0.retry.jitter = 0; $0.retry.max = .seconds(8); $0.retry.maxDeliveries = 100 }
-        while !bench.machine.pace.isOpen { bench.open.isEmpty ? bench.wait() : bench.end(refused) }
-        #expect(bench.machine.status(now: bench.now) == .failing(until: bench.now + .seconds(1)))
+        while !bench.machine.pace.isOpen { bench.open.isEmpty ? bench.wait() : bench.end(failure) }
+        #expect(bench.machine.status(now: bench.now) == .failing(until: max(bench.now + .seconds(1), bench.machine.pausedUntil)))
+        while bench.now < bench.machine.pausedUntil { bench.open.isEmpty ? bench.wait() : bench.end(failure) }
         var pauses: [Duration] = []
         for _ in 0..<6 {
             let began = bench.now
             while bench.open.isEmpty { bench.wait() }
             #expect(bench.open.count == 1)
             pauses.append(bench.now - began)
-            bench.end(refused)
+            bench.end(failure)
         }
-        #expect(pauses == [1, 2, 4, 8, 8, 8].map { .seconds($0) })
+        #expect(pauses.suffix(5) == seconds.suffix(5).map { .seconds($0) }[...])
         while bench.open.isEmpty { bench.wait() }
         bench.end(.final(status: 400))
         #expect(!bench.machine.pace.isOpen && bench.open.count == 2)
@@ -148,36 +153,83 @@ struct SinkPaceTests {
         #expect(bench.machine.held.isEmpty && bench.machine.streams[0].counters.deadLetters == [.maxRetriesExceeded: 1])
     }
 
-    @Test func `a receiver that is away for an hour costs no attempt and no memory, and is at its full rate within 5 s of its return`() {
-        var bench = Bench {
-            $0.concurrency = 16
-            $0.maxHeld = 1000
-            $0.retry.max = .seconds(4)
-            $0.retry.maxDeliveries = 8
+    @Test func `an endpoint that answers badly and not at all by turns is tried ever more seldom`() {
+        var bench = Bench { $0.breakerFailures = 2; $0.retry.jitter = 0; $0.retry.max = .seconds(64); $0.retry.maxDeliveries = 1000 }
+        while !bench.machine.pace.isOpen { bench.open.isEmpty ? bench.wait() : bench.end(refused) }
+        var pauses: [[Duration]] = [[], []]
+        for number in 0..<16 {
+            while bench.open.isEmpty { bench.wait() }
+            bench.end(number % 2 == 0 ? .retry(status: 500, error: "") : refused)
+            pauses[number % 2].append((bench.machine.pace.probeAt ?? bench.now) - bench.now)
         }
-        let back = bench.now + .seconds(3600)
+        #expect(pauses[0] == [1, 2, 4, 8, 16, 32, 64, 64].map { .seconds($0) })
+        #expect(pauses[1] == [2, 3, 3, 3, 3, 3, 3, 3].map { .seconds($0) })
+        // What was under way when the breaker opened says nothing of how the endpoint is now.
+        var late = Bench { $0.breakerFailures = 1; $0.retry.jitter = 0 }
+        late.end(.success(status: 200))
+        late.end(1, .retry(status: 500, error: ""))
+        let probeAt = late.machine.pace.probeAt
+        late.end(1, refused)
+        #expect(late.sent == 3 && probeAt == late.now + .seconds(1) && late.machine.pace.probeAt == probeAt && !late.machine.pace.isAway)
+    }
+
+    @Test(arguments: [SinkOutcome.ours(error: "no resolver"), .throttled(status: 429, retryAfter: nil, spends: false)])
+    func `pauses of an endpoint that was away make no other pause longer`(other: SinkOutcome) {
+        var bench = Bench { $0.breakerFailures = 100; $0.retry.jitter = 0; $0.retry.maxDeliveries = 100; $0.retry.max = .seconds(300) }
+        for _ in 0..<20 {
+            while bench.open.isEmpty { bench.wait() }
+            bench.end(.throttled(status: 503, retryAfter: nil, spends: true))
+            #expect(bench.machine.pausedUntil - bench.now <= .seconds(3))
+        }
+        for seconds in [1, 2, 4] {
+            while bench.open.isEmpty { bench.wait() }
+            bench.end(other)
+            #expect(bench.machine.pausedUntil - bench.now == .seconds(seconds))
+        }
+    }
+
+    /// Nothing of it is configured: a sink as it comes.
+    @Test func `a receiver that is away for an hour costs no attempt and no memory, and is at its full rate within 5 s of its return`() {
+        for seed in 1...20 as ClosedRange<UInt64> { outage(seed) }
+    }
+
+    private func outage(_ seed: UInt64) {
+        var random = SeededRandom(seed: seed)
+        var bench = Bench(seed: seed) {
+            $0 = SinkDefinition(name: "test")
+            $0.streams = ["a"]
+        }
+        let most = bench.machine.definition.concurrency
+        while bench.open.count < most { bench.end(.success(status: 200)) }
+        let back = bench.now + .seconds(3600) + .milliseconds(Int.random(in: 0...5000, using: &random))
         var (mostHeld, spent, probes) = (0, 0, 0)
+        var kinds: [SinkOutcome] = [refused, .throttled(status: 503, retryAfter: nil, spends: true), .retry(status: nil, error: "timeout")]
+        kinds.shuffle(using: &random)
         while bench.now < back {
             if bench.open.isEmpty { bench.wait() } else {
-                bench.now += .milliseconds(10)
-                if bench.machine.pace.isOpen { probes += 1 }
-                bench.end([refused, .throttled(status: 503, retryAfter: nil, spends: true)][probes % 2])
+                if bench.machine.pace.isOpen {
+                    probes += 1
+                    #expect(bench.open.count == 1)
+                }
+                bench.end(kinds[probes % Int(seed % 3 + 1)])
             }
             if spent == 0, bench.machine.pace.isOpen { spent = bench.machine.held.values.reduce(0) { $0 + $1.deliveries } }
             mostHeld = max(mostHeld, bench.machine.held.count)
         }
-        #expect(probes > 500 && bench.machine.pace.isOpen && mostHeld < 16 + probes / 2 + 20)
-        let counters = bench.machine.streams[0].counters
-        #expect(counters.deadLetters.isEmpty && bench.machine.held.values.allSatisfy { $0.deliveries <= 8 })
-        // What was spent before it opened, and one delivery that is under way.
-        #expect(bench.machine.held.values.reduce(0) { $0 + $1.deliveries } <= spent + 1 + (mostHeld - 16))
-        while bench.machine.pace.window < 16 {
+        // What was under way when it left, and a new message for ever more probes: the backlog is in Redis.
+        #expect(bench.machine.pace.isOpen && probes > 900 && probes < 1500, "seed \(seed): \(probes) probes")
+        #expect(mostHeld < 100, "seed \(seed): \(mostHeld) held")
+        #expect(bench.machine.streams[0].counters.deadLetters.isEmpty)
+        // Beyond what was spent before the breaker opened, a delivery that is counted for each message read since.
+        let deliveries = bench.machine.held.values.reduce(0) { $0 + $1.deliveries }
+        #expect(deliveries <= spent + mostHeld, "seed \(seed): \(deliveries) deliveries, \(spent) when it left")
+        while bench.machine.pace.window < most || bench.open.count < most {
             if bench.open.isEmpty { bench.wait() } else {
-                bench.now += .milliseconds(10)
+                bench.now += .milliseconds(20)
                 bench.end(.success(status: 200))
             }
         }
-        #expect(bench.now - back < .seconds(5))
+        #expect(bench.now - back < .seconds(5), "seed \(seed): \(bench.now - back)")
     }
 
     @Test(arguments: [0.5, 3, 200, 20_000]) func `no more requests than rate_per_s are begun, and nothing is asked in between`(rate: Double) {

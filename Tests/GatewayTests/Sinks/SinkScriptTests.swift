@@ -1,12 +1,13 @@
 // The scripts of sinks against the real redis-server: who owns what, what is trimmed, what is due.
 
+import Support
 import Testing
 
 @testable import Gateway
 @testable import Net
 @testable import Redis
 
-struct SinkScriptTests {
+@Suite(.blocking) struct SinkScriptTests {
     private let stream = StreamName("orders")
     private let group = GroupName("g")
     private let us = ConsumerName("us")
@@ -146,7 +147,7 @@ struct SinkScriptTests {
             try rig.run("XCLAIM orders g unowned 0 1-0 TIME 0 RETRYCOUNT 2 JUSTID")
             #expect(try take(rig, lease: nil) == (["1-0 3 2"], [], "", -1))
             #expect(try take(rig, lease: nil) == ([], [], "", -1))
-            try rig.run("XCLAIM orders g them 0 3-0 IDLE 59000 RETRYCOUNT 1 JUSTID")
+            try rig.run("XCLAIM orders g them 0 3-0 IDLE 40000 RETRYCOUNT 1 JUSTID")
             #expect(try take(rig, lease: .seconds(60)).taken == [])
             try rig.run("XCLAIM orders g them 0 3-0 IDLE 60000 RETRYCOUNT 1 JUSTID")
             #expect(try take(rig, lease: .seconds(60)).taken == ["3-0 2 2"])
@@ -197,7 +198,7 @@ struct SinkScriptTests {
     @Test func `a lost group begins after what was settled, in a new stream at the beginning`() throws {
         let rig = try RedisRig()
         for id in 1...3 { try rig.run("XADD orders \(id)-0 a b") }
-        let call = SinkGroupScript.call(stream, group, after: StreamID(2, 0))
+        let call = SinkGroupScript.call(stream, group, after: StreamID(2, 0), makesStream: true)
         #expect(try rig.evaluate(SinkGroupScript.script, call).get().integer == 1)
         #expect(try rig.run("XREADGROUP GROUP g us STREAMS orders >").contains("3-0"))
         #expect(try rig.evaluate(SinkGroupScript.script, call).get().integer == 0)

@@ -8,7 +8,7 @@ import Testing
 @testable import Redis
 @testable import Webhook
 
-struct SinkTests {
+@Suite(.blocking) struct SinkTests {
     private func definition(_ change: (inout SinkDefinition) -> Void = { _ in }) -> SinkDefinition {
         var definition = SinkDefinition(name: "test")
         definition.streams = ["orders"]
@@ -38,7 +38,7 @@ struct SinkTests {
         #expect(rig.wait { $0.outbound.requests.count == 1 })
         try rig.run("XADD orders 2-0 name second traceparent 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
         #expect(rig.wait { $0.outbound.requests.count == 2 })
-        #expect(rig.wait { $0.sinks[0].snapshots[0].counters.delivered == 2 })
+        #expect(rig.wait { $0.sinks[0].state.counters[0].delivered == 2 })
         #expect(try isQuiet(rig))
         rig.gateway.on { gateway in
             let request = gateway.outbound.requests[0]
@@ -72,7 +72,7 @@ struct SinkTests {
         try rig.gateway.on { try $0.add(definition()) }
         try rig.run("XADD orders 1-0 a poison")
         for id in 2...20 { try rig.run("XADD orders \(id)-0 a b") }
-        #expect(rig.wait { $0.sinks[0].snapshots[0].counters.delivered == 19 && $0.sinks[0].snapshots[0].counters.deadLetters == [.maxRetriesExceeded: 1] })
+        #expect(rig.wait { $0.sinks[0].state.counters[0].delivered == 19 && $0.sinks[0].state.counters[0].deadLetters == [.maxRetriesExceeded: 1] })
         #expect(try isQuiet(rig))
         rig.gateway.on { gateway in
             #expect(gateway.outbound.count("1-0") == 3)
@@ -94,10 +94,10 @@ struct SinkTests {
             }
         }
         for id in 1...3 { try rig.run("XADD orders \(id)-0 a b") }
+        let began = rig.loop.now
         try rig.gateway.on { try $0.add(definition { $0.concurrency = 1 }) }
         #expect(rig.wait { $0.outbound.requests.count == 1 })
-        let began = rig.loop.now
-        #expect(rig.wait { $0.sinks[0].snapshots[0].counters.delivered == 3 })
+        #expect(rig.wait { $0.sinks[0].state.counters[0].delivered == 3 })
         #expect(rig.loop.now - began > .milliseconds(900))
         rig.gateway.on { gateway in
             let again = gateway.outbound.requests.last { String(decoding: $0.body, as: UTF8.self).contains("\"1-0\"") }
@@ -111,7 +111,7 @@ struct SinkTests {
         rig.gateway.on { $0.outbound.answer = { _ in ScriptedOutbound.status(410) } }
         for id in 1...3 { try rig.run("XADD orders \(id)-0 a b") }
         try rig.gateway.on { try $0.add(definition()) }
-        #expect(rig.wait { $0.sinks[0].snapshots[0].counters.released == 1 })
+        #expect(rig.wait { $0.sinks[0].state.counters[0].released == 1 })
         rig.gateway.on { gateway in
             guard case .disabled(let reason) = gateway.sinks[0].status else { return #expect(Bool(false)) }
             #expect(reason.contains("410"))
@@ -149,7 +149,7 @@ struct SinkTests {
             gateway.outbound.answer = { _ in ScriptedOutbound.status(200) }
         }
         try rig.gateway.on { try $0.add(definition()) }
-        #expect(rig.wait { $0.sinks[2].snapshots[0].counters.delivered == 4 })
+        #expect(rig.wait { $0.sinks[2].state.counters[0].delivered == 4 })
         #expect(try isQuiet(rig))
         rig.gateway.on { gateway in
             let again = gateway.outbound.requests.last { String(decoding: $0.body, as: UTF8.self).contains("\"3-0\"") }
@@ -164,17 +164,17 @@ struct SinkTests {
         for id in 1...3 { try rig.run("XADD orders \(id)-0 a b") }
         try rig.run("XREADGROUP GROUP sink:test sink:test:dead STREAMS orders >")
         let due = String(decoding: GatewayKeys.due(StreamName("orders"), GroupName("sink:test")), as: UTF8.self)
-        let time = Int((MonotonicClock().wallTime + .milliseconds(3500)).milliseconds)
+        let time = Int((MonotonicClock().wallTime + .milliseconds(6000)).milliseconds)
         try rig.run("ZADD \(due) \(time) 2-0")
         try rig.run("XDEL orders 3-0")
         try rig.gateway.on { try $0.add(definition()) }
-        #expect(rig.wait { $0.sinks[0].snapshots[0].counters.delivered == 1 })
+        #expect(rig.wait { $0.sinks[0].state.counters[0].delivered == 1 })
         #expect(MonotonicClock().wallTime < .milliseconds(time))
-        #expect(rig.wait { $0.sinks[0].snapshots[0].counters.delivered == 2 })
+        #expect(rig.wait { $0.sinks[0].state.counters[0].delivered == 2 })
         #expect(MonotonicClock().wallTime >= .milliseconds(time))
         rig.gateway.on { gateway in
-            #expect(gateway.sinks[0].snapshots[0].counters.takeovers == 2)
-            #expect(gateway.sinks[0].snapshots[0].counters.deadLetters == [.trimmed: 1])
+            #expect(gateway.sinks[0].state.counters[0].takeovers == 2)
+            #expect(gateway.sinks[0].state.counters[0].deadLetters == [.trimmed: 1])
         }
         #expect(try isQuiet(rig))
         rig.close()
@@ -196,7 +196,7 @@ struct SinkTests {
             #expect(gateway.outbound.requests.count == 1)
             gateway.outbound.land(ScriptedOutbound.status(200))
         }
-        #expect(rig.wait { $0.sinks[0].snapshots[0].counters.delivered + $0.sinks[1].snapshots[0].counters.delivered == 1 })
+        #expect(rig.wait { $0.sinks[0].state.counters[0].delivered + $0.sinks[1].state.counters[0].delivered == 1 })
         rig.close()
     }
 
@@ -204,17 +204,17 @@ struct SinkTests {
         let rig = try RedisRig()
         for id in 1...3 { try rig.run("XADD orders \(id)-0 a b") }
         try rig.gateway.on { try $0.add(definition()) }
-        #expect(rig.wait { $0.sinks[0].snapshots[0].counters.delivered == 3 })
+        #expect(rig.wait { $0.sinks[0].state.counters[0].delivered == 3 })
         try rig.run("XGROUP DESTROY orders sink:test")
         try rig.run("XADD orders 4-0 a b")
-        #expect(rig.wait { $0.sinks[0].snapshots[0].counters.delivered == 4 })
+        #expect(rig.wait { $0.sinks[0].state.counters[0].delivered == 4 })
         rig.gateway.on { gateway in
-            #expect(gateway.sinks[0].snapshots[0].counters.groupsCreatedAgain == 1)
+            #expect(gateway.sinks[0].state.counters[0].groupsCreatedAgain == 1)
             #expect(gateway.outbound.requests.count == 4)
         }
         try rig.run("FLUSHALL")
         try rig.run("XADD orders 1-0 a anew")
-        #expect(rig.wait { $0.sinks[0].snapshots[0].counters.delivered == 5 })
+        #expect(rig.wait { $0.sinks[0].state.counters[0].delivered == 5 })
         rig.close()
     }
 
@@ -232,7 +232,7 @@ struct SinkTests {
         #expect(rig.wait { $0.redis.isConnected })
         try rig.run("XADD orders 2-0 a b")
         #expect(rig.wait { $0.outbound.count("2-0") == 1 })
-        #expect(rig.wait { $0.sinks[0].snapshots[0].counters.held == 0 })
+        #expect(rig.wait { $0.sinks[0].state.counters[0].held == 0 })
         rig.close()
     }
 }

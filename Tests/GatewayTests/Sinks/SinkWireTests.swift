@@ -9,12 +9,12 @@ import Testing
 @testable import Redis
 @testable import Webhook
 
-struct SinkWireTests {
+@Suite(.blocking) struct SinkWireTests {
     private func wire(_ change: (inout SinkDefinition) -> Void = { _ in }) throws -> SinkWire {
         var definition = SinkDefinition(name: "pay")
         definition.url = "https://example.org/"
         change(&definition)
-        return SinkWire(definition, stream: "orders", means: try SinkMeans(definition))
+        return SinkWire(definition, stream: "orders", resources: try SinkResources(definition))
     }
 
     private let message = SinkMessage(id: StreamID(1_709_251_200_000, 3), fields: Array(#"{"a":"b"}"#.utf8))
@@ -57,8 +57,8 @@ struct SinkWireTests {
         try rig.gateway.on { [definition] in try $0.add(definition) }
         try rig.server.run(["XADD", "orders", "1-0", "name", "a\r\nX-Evil: 1"])
         try rig.server.run(["XADD", "orders", "2-0", "name", "a", "name", "b"])
-        #expect(rig.wait { $0.sinks[0].snapshots[0].counters.deadLetters == [.unreadable: 1] })
-        #expect(rig.wait { $0.sinks[0].snapshots[0].counters.delivered == 1 })
+        #expect(rig.wait { $0.sinks[0].state.counters[0].deadLetters == [.unreadable: 1] })
+        #expect(rig.wait { $0.sinks[0].state.counters[0].delivered == 1 })
         rig.gateway.on { gateway in
             #expect(gateway.outbound.requests.count == 1)
             let body = String(decoding: gateway.outbound.requests[0].body, as: UTF8.self)

@@ -1,10 +1,10 @@
-// A thread. The first loop of a process runs on the main thread, each other on one of these; and so does work that
-// would hold a loop up.
+// A thread of the system's. The first loop of a process runs on the main thread, each other on one of these; and so does
+// work that would hold a loop up.
 
 import CLinux
 import Glibc
 
-public struct LoopThread {
+public struct NativeThread {
     private let handle: pthread_t
 
     /// Starts `body` on a new thread; signals blocked in the calling one are blocked there too.
