@@ -26,7 +26,7 @@ let package = Package(
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),                   // sluice.yaml.
     ],
     targets: [
-        // C, one module per library. Each is imported by exactly one Swift target.
+        // C, one module per library. Each is imported by exactly one Swift target. (And libcurl by the tests' client.)
         .target(name: "CLinux"),
         .target(name: "CHiredis", linkerSettings: [.linkedLibrary("hiredis")]),
         .target(name: "CAssets"),
@@ -62,8 +62,9 @@ let package = Package(
             ],
             swiftSettings: rules),
 
+        .target(name: "Curl", dependencies: ["CCurl"], path: "Tests/Curl", swiftSettings: rules),  // For Support's client.
         .target(
-            name: "Support", dependencies: ["Net", "HTTP", "Redis", "Gateway", "Crypto", "Yams"], path: "Tests/Support",
+            name: "Support", dependencies: ["Net", "HTTP", "Redis", "Gateway", "Crypto", "Curl", "Yams"], path: "Tests/Support",
             swiftSettings: rules),
         .target(name: "CAllocations", path: "Tests/CAllocations"),  // Counts, for the tests that bound it.
         .testTarget(name: "NetTests", dependencies: ["Net"], swiftSettings: rules),

@@ -10,7 +10,8 @@ package import Redis
 
 package final class RedisServerProcess {
     package enum Failure: Error {
-        case directory, spawn(Int32), noAnswer
+        /// `noAnswer`: with what it logged.
+        case directory, noAnswer(log: String)
     }
 
     /// Options of one that loses nothing when it is killed: each write is the kernel's before it is answered. (`everysec` puts
@@ -23,7 +24,7 @@ package final class RedisServerProcess {
     package var port: UInt16? { if case .tcp(_, let port) = endpoint.place { port } else { nil } }
     private let arguments: [String]
     private let address: SocketAddress
-    private var process: pid_t = 0
+    private var process: ProcessDescriptor?
 
     /// Starts a server and waits until it takes connections.
     /// - Parameter options: redis.conf's, e.g. `["--requirepass", "x"]`.
@@ -56,36 +57,27 @@ package final class RedisServerProcess {
 
     /// kill -9, and waits for the end.
     package func end() {
-        guard process > 0 else { return }
-        kill(process, SIGKILL)
-        kill(process, SIGCONT)
-        var status: Int32 = 0
-        waitpid(process, &status, 0)
-        process = 0
+        process?.send(SIGKILL)
+        _ = process?.waitForEnd(atMost: .seconds(60))
+        _ = process?.reap()
+        process = nil
     }
 
     /// Starts it again after `end`, on the same socket, without data.
     package func start() throws {
         let program = getenv("SLUICE_REDIS_SERVER").map { String(cString: $0) } ?? "redis-server"
-        var words: [UnsafeMutablePointer<CChar>?] = ([program] + arguments).map { strdup($0) }
-        words.append(nil)
-        defer { for word in words { free(word) } }
-        var actions = posix_spawn_file_actions_t()
-        posix_spawn_file_actions_init(&actions)
-        posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0)
-        defer { posix_spawn_file_actions_destroy(&actions) }
-        let status = posix_spawnp(&process, program, &actions, nil, words, environ)
-        guard status == 0 else { throw Failure.spawn(status) }
+        // It has none of our descriptors: if this process crashes, whoever reads its output is to see the end of it.
+        process = try ProcessDescriptor.spawn("/usr/bin/env", [program] + arguments, output: "\(directory)/log")
         try waitUntilReady()
     }
 
     /// SIGSTOP: it takes connections (the kernel does) and answers nothing.
-    package func freeze() { kill(process, SIGSTOP) }
+    package func freeze() { process?.send(SIGSTOP) }
 
-    package func thaw() { kill(process, SIGCONT) }
+    package func thaw() { process?.send(SIGCONT) }
 
     /// What another client says: sends one command on a connection of its own, and returns the answer as it came
-    /// over the wire. Blocks.
+    /// over the wire. Blocks, for a minute at most.
     @discardableResult
     package func run(_ first: String, _ rest: String...) throws -> String {
         try run([first] + rest)
@@ -106,13 +98,13 @@ package final class RedisServerProcess {
         defer { Glibc.close(socket) }
         var bytes = Array("*\(words.count)\r\n".utf8)
         for word in words { bytes += Array("$\(word.count)\r\n".utf8) + word + Array("\r\n".utf8) }
-        guard Glibc.write(socket, &bytes, bytes.count) == bytes.count else { throw Failure.noAnswer }
+        guard send(socket, &bytes, bytes.count, Int32(MSG_NOSIGNAL)) == bytes.count else { throw noAnswer }
         var answer: [UInt8] = []
         var piece = [UInt8](repeating: 0, count: 64 << 10)
         while true {
             // A server may write an answer in pieces: before 7.0 it does so for each list whose length it learns late.
             let count = Glibc.read(socket, &piece, piece.count)
-            guard count > 0 else { throw Failure.noAnswer }
+            guard count > 0 else { throw noAnswer }
             answer += piece[..<count]
             var rest = answer[...]
             if let value = RedisValue(taking: &rest) { return (String(decoding: answer, as: UTF8.self), value) }
@@ -125,9 +117,14 @@ package final class RedisServerProcess {
         for _ in 0..<6000 {
             // The first attempts may fail: that is what is waited for.
             if let answer = try? run("PING"), answer.hasPrefix("+PONG") || answer.hasPrefix("-NOAUTH") { return }
-            poll(nil, 0, 10)
+            if process?.waitForEnd(atMost: .milliseconds(10)) == true { break }
         }
-        throw Failure.noAnswer
+        throw noAnswer
+    }
+
+    private var noAnswer: Failure {
+        // No log yet is an empty one.
+        .noAnswer(log: (try? String(contentsOfFile: "\(directory)/log", encoding: .utf8)) ?? "")
     }
 
     private func connectBlocking() throws -> Int32 {
@@ -135,6 +132,8 @@ package final class RedisServerProcess {
         var state = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
         poll(&state, 1, 60_000)
         _ = fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) & ~O_NONBLOCK)
+        var limit = timeval(tv_sec: 60, tv_usec: 0)
+        setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
         return descriptor
     }
 

@@ -1,10 +1,11 @@
-// A client of the gateway that is not ours: Foundation's URLSession.
+// A client of the gateway that is not ours: libcurl. (Foundation's URLSession is libcurl too, but crashes the process now and then
+// when a session ends or a server refuses it; swift-corelibs-foundation#4791 and its kin.)
 //
 // Calls block, or are begun and waited for later; a test that waits for events does other things meanwhile.
 // Every reply that is waited for is held against openapi.yaml.
 
+import Curl
 import Foundation
-import FoundationNetworking
 import Synchronization
 
 /// What came back.
@@ -42,19 +43,15 @@ package struct Reply: Sendable {
 package final class PendingReply: Sendable {
     private let result = Mutex<Result<Reply, any Error>?>(nil)
     private let done = DispatchSemaphore(value: 0)
-    private let task = Mutex<URLSessionDataTask?>(nil)
+    private let handle: CurlHandle
     private let method: String
     private let path: String
     private let isHeld = Mutex(false)
 
-    fileprivate init(_ method: String, _ path: String) {
+    fileprivate init(_ handle: CurlHandle, _ method: String, _ path: String) {
+        self.handle = handle
         self.method = method
         self.path = path
-    }
-
-    fileprivate func begin(_ task: URLSessionDataTask) {
-        self.task.withLock { $0 = task }
-        task.resume()
     }
 
     fileprivate func settle(_ result: Result<Reply, any Error>) {
@@ -65,7 +62,7 @@ package final class PendingReply: Sendable {
     package var isDone: Bool { result.withLock { $0 != nil } }
 
     /// The client goes away.
-    package func cancel() { task.withLock { $0?.cancel() } }
+    package func cancel() { handle.cancel() }
 
     /// Blocks until the reply is there.
     package func wait(atMost limit: Duration = .seconds(60)) throws -> Reply {
@@ -86,43 +83,55 @@ package final class PendingReply: Sendable {
 
 package final class TestClient: Sendable {
     package let port: UInt16
-    private let session: URLSession
     private let token: String?
+    private let handles = Handles()
 
     /// - Parameter token: sent as a bearer token with every call.
     package init(port: UInt16, token: String? = nil) {
         self.port = port
         self.token = token
-        let configuration = URLSessionConfiguration.ephemeral
-        configuration.httpMaximumConnectionsPerHost = 1000
-        configuration.timeoutIntervalForRequest = 90
-        session = URLSession(configuration: configuration)
     }
 
-    deinit { session.invalidateAndCancel() }
+    /// Calls under way fail.
+    deinit { handles.cancelAll() }
 
     package func begin(
         _ method: String, _ path: String, body: [UInt8]? = nil, headers: [String: String] = [:]
     ) -> PendingReply {
-        guard let url = URL(string: "http://127.0.0.1:\(port)\(path)") else { preconditionFailure("\(path) is no path.") }
-        var request = URLRequest(url: url)
-        request.httpMethod = method
-        if let body { request.httpBody = Data(body) }
-        if let token { request.setValue("Bearer \(token)", forHTTPHeaderField: "Authorization") }
-        for (name, value) in headers { request.setValue(value, forHTTPHeaderField: name) }
-        let pending = PendingReply(method, path)
-        pending.begin(session.dataTask(with: request) { data, response, error in
-            pending.settle(TestClient.result(data, response, error))
-        })
+        let url = "http://127.0.0.1:\(port)\(path)"
+        let authorization = token.map { ["Authorization": "Bearer \($0)"] } ?? [:]
+        let handle = handles.take()
+        let pending = PendingReply(handle, method, path)
+        Thread.detachNewThread { [handles] in
+            let result = Result {
+                let reply = try handle.exchange(method, url, authorization.merging(headers) { $1 }, body)
+                return Reply(status: reply.status, headers: reply.headers, body: reply.body)
+            }
+            handles.give(handle)
+            pending.settle(result)
+        }
         return pending
     }
 
-    private static func result(_ data: Data?, _ response: URLResponse?, _ error: (any Error)?) -> Result<Reply, any Error> {
-        guard let response = response as? HTTPURLResponse else { return .failure(error ?? URLError(.badServerResponse)) }
-        if let error { return .failure(error) }
-        var headers: [String: String] = [:]
-        for (name, value) in response.allHeaderFields { headers["\(name)".lowercased()] = "\(value)" }
-        return .success(Reply(status: response.statusCode, headers: headers, body: Array(data ?? Data())))
+    /// Those that wait for their next exchange, and those that are busy.
+    private final class Handles: Sendable {
+        private let all = Mutex((idle: [CurlHandle](), busy: [CurlHandle]()))
+
+        func take() -> CurlHandle {
+            all.withLock { all in
+                all.busy.append(all.idle.popLast() ?? CurlHandle())
+                return all.busy[all.busy.count - 1]
+            }
+        }
+
+        func give(_ handle: CurlHandle) {
+            all.withLock { all in
+                all.busy.removeAll { $0 === handle }
+                if !handle.isCancelled { all.idle.append(handle) }
+            }
+        }
+
+        func cancelAll() { all.withLock { all in all.busy.forEach { $0.cancel() } } }
     }
 
     /// - Parameter json: the body, with its Content-Type.
