@@ -51,6 +51,7 @@ package final class CurlHandle: @unchecked Sendable {
         curl_set_string(easy, CURLOPT_URL, url)
         curl_set_long(easy, CURLOPT_PATH_AS_IS, 1)
         curl_set_string(easy, CURLOPT_PROXY, "")
+        curl_set_string(easy, CURLOPT_NOPROXY, "*")  // Else `no_proxy` is looked up, beside tests that change the environment.
         curl_set_long(easy, CURLOPT_NOSIGNAL, 1)
         if method == "HEAD" { curl_set_long(easy, CURLOPT_NOBODY, 1) }
         var fields = headers.map { $1.isEmpty ? "\($0);" : "\($0): \($1)" }
@@ -103,6 +104,9 @@ package final class CurlHandle: @unchecked Sendable {
             guard let address else { return curl_no_socket() }
             return CurlHandle.me(owner).open(address.pointee.family, address.pointee.socktype, address.pointee.protocol)
         }
+        // A socket that was cancelled before it was connected is as good as new.
+        curl_set_pointer(easy, CURLOPT_PREREQDATA, me)
+        curl_set_prereq(easy) { owner, _, _, _, _ in CurlHandle.me(owner).isCancelled ? 1 : 0 }
         curl_set_pointer(easy, CURLOPT_CLOSESOCKETDATA, me)
         curl_set_closesocket(easy) { owner, socket in CurlHandle.me(owner).close(socket) }
     }

@@ -7,7 +7,7 @@ import Testing
     let rig = Rig.current
 
     private func post(_ stream: String, _ body: String, _ type: String = "application/json") throws -> Reply {
-        try rig.client.begin("POST", "/v1/streams/\(stream)/messages", body: Array(body.utf8), headers: ["Content-Type": type]).wait(atMost: .seconds(90))
+        try rig.client.begin("POST", "/v1/streams/\(stream)/messages", body: Array(body.utf8), headers: ["Content-Type": type]).wait(atMost: .seconds(300))
     }
 
     private func length(_ stream: String) throws -> Int {

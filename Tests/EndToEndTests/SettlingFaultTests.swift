@@ -24,6 +24,8 @@ import Testing
         let row = "*5\r\n$3\r\n1-0\r\n*2\r\n$1\r\nn\r\n$1\r\n1\r\n:2\r\n:70\r\n$1\r\na\r\n"
         let heard = Mutex((looks: 0, plain: 0))
         let redis = try ScriptedServer { words in
+            // A PING's answer would be taken for that of the read before it.
+            if words == ["PING"], heard.withLock({ $0.plain }) > 0 { return .silence }
             guard words.contains("S") else { return .usual }
             switch words[0] {
             case "EVALSHA":
@@ -186,7 +188,9 @@ import Testing
         if reply.status != 200 {  // It was not faster.
             #expect(reply.status == 504 && reply.code == "OUTCOME_UNKNOWN" && reply.json["retryable"] == true, "\(reply.text)")
             let rest = try rig.client.call("DELETE", consumerPath(stream, "c"))
-            #expect(rest.status == 200 && rest.json["pending"].integer == holders["c"], "\(rest.text)")
+            // The last slice, which removes the consumer, may have been done, though nobody heard of it.
+            let isGone = holders["c"] == nil && rest.code == "CONSUMER_NOT_FOUND"
+            #expect(isGone || rest.status == 200 && rest.json["pending"].integer == holders["c"], "\(rest.text)")
         }
         #expect(try rig.holders(stream) == ["unowned": 20_000])
     }

@@ -19,7 +19,8 @@ import Testing
     private static func round(stops: Bool) throws {
         let seed = SeededRandom("oracle, stops: \(stops)")
         let rig = try SinkRig(
-            ["concurrency": "8", "retry": "{base_ms: \(retry.base), max_ms: \(retry.most), max_deliveries: \(retry.deliveries)}"],
+            // Who stood still for longer than the lease is to the other one as if it had been stopped.
+            ["concurrency": "8", "lease_ms": stops ? "1000" : "5500", "retry": "{base_ms: \(retry.base), max_ms: \(retry.most), max_deliveries: \(retry.deliveries)}"],
             isHasty: true, redisOptions: RedisServerProcess.lasting
         ) { delivery in
             var random = SeededRandom(seed: seed.seed ^ UInt64(delivery.number) &* 0x1000_0000_01B3 ^ delivery.message.hashOfBytes)

@@ -89,7 +89,7 @@ import Testing
 
     @Test func `a leader of whom nothing is heard is named until its lease has run out`() throws {
         let fleet = try SinkFleet(gateways: 1) { $0.number == 1 ? .hold : .status(200) }
-        try fleet.put("hook", fleet.definition(#""order_by":"stream""#, times: #""timeout_ms":8000,"connect_timeout_ms":3000,"lease_ms":12000"#)).expect(201)
+        try fleet.put("hook", fleet.definition(#""order_by":"stream""#, times: #""timeout_ms":8000,"connect_timeout_ms":3000,"lease_ms":20000"#)).expect(201)
         let id = try fleet.add()
         try waitUntil("it is in flight") { fleet.receiver.deliveries.count == 1 }
         fleet.gateways[0].kill()

@@ -85,14 +85,14 @@ import Testing
     }
 
     @Test func `a replica that is killed leaves the order to the next, and spends no attempts on what waits`() throws {
-        let times = ["timeout_ms": "3000", "connect_timeout_ms": "400", "lease_ms": "6500"]
+        let times = ["timeout_ms": "5000", "connect_timeout_ms": "400", "lease_ms": "12000"]
         let retry = ["retry": "{base_ms: 100, max_ms: 200, max_deliveries: 2}"]
         let rig = try SinkRig(SinkRig.ordered(times.merging(retry) { _, own in own })) {
             $0.json["fields"]["do"] == "hold" && $0.number == 1 ? .stuckBody : .status(200)
         }
         var gateways = [try rig.newGateway(), try rig.newGateway()]
         var ids: [String] = []
-        for _ in 0..<3 {
+        for _ in 0..<2 {
             let (leader, others) = try rig.leader(of: gateways)
             ids += try rig.add(count: 4, keys: 2)  // A window begins at one.
             try rig.waitUntilSettled()
@@ -114,9 +114,9 @@ import Testing
     }
 
     @Test func `who was stopped beyond the lease and goes on sends nothing of what it held`() throws {
-        // Nobody but who is stopped goes without a confirmation for longer than five seconds, and so loses the lease.
-        let times = ["timeout_ms": "3000", "connect_timeout_ms": "500", "lease_ms": "8000"]
-        let retry = ["retry": "{base_ms: 8000, jitter: 0, max_deliveries: 9}"]  // Over when the lease is.
+        // Nobody but who is stopped goes without a confirmation for longer than nine seconds, and so loses the lease.
+        let times = ["timeout_ms": "3000", "connect_timeout_ms": "500", "lease_ms": "12000"]
+        let retry = ["retry": "{base_ms: 12000, jitter: 0, max_ms: 12000, max_deliveries: 9}"]  // Over when the lease is.
         let rig = try SinkRig(SinkRig.ordered(times.merging(retry) { _, own in own })) {
             $0.json["fields"]["do"] == "500" && $0.number == 1 ? .status(500) : .status(200)
         }

@@ -49,7 +49,7 @@ import Testing
 
     @Test func `messages held by a replica that was killed, until the lease is over`() throws {
         let fleet = try SinkFleet(gateways: 1) { $0.number == 1 ? .hold : .status(200) }
-        try fleet.put("hook", fleet.definition(times: #""timeout_ms":8000,"connect_timeout_ms":3000,"lease_ms":12000"#)).expect(201)
+        try fleet.put("hook", fleet.definition(times: #""timeout_ms":8000,"connect_timeout_ms":3000,"lease_ms":20000"#)).expect(201)
         let id = try fleet.add()
         try waitUntil("it is in flight") { fleet.receiver.deliveries.count == 1 }
         try waitUntil("it is told") { try fleet.show("hook")["replicas"][0]["in_flight"] == 1 }

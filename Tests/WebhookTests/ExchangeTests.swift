@@ -182,6 +182,7 @@ import Testing
         do {
             let socket = try ListeningSocket(binding: #require(SocketAddress(literal: "127.0.0.1", port: 0)))
             gone.url = "http://127.0.0.1:\(socket.address.port)/"
+            shutdown(socket.descriptor, Int32(SHUT_RDWR))  // A child on its way to exec has a copy of it.
         }
         let result = try other.post(gone)
         #expect(result.failure == .connect)

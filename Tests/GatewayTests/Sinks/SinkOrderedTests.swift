@@ -93,7 +93,7 @@ import Testing
         let rig = try RedisRig()
         rig.gateway.on { $0.outbound.answer = { _ in nil } }
         try rig.run("XADD orders 1-0 a b")
-        try rig.gateway.on { try $0.add(definition { $0.lease = .seconds(6); $0.auth = SinkAuth(scheme: .oauth2(.init(tokenURL: "http://receiver.example/token", clientID: "us", clientSecret: .literal("x")))) }) }
+        try rig.gateway.on { try $0.add(definition { $0.lease = .seconds(12); $0.auth = SinkAuth(scheme: .oauth2(.init(tokenURL: "http://receiver.example/token", clientID: "us", clientSecret: .literal("x")))) }) }
         #expect(rig.wait { $0.outbound.openCount == 1 })
         let until = rig.gateway.on { $0.sinks[0].state.streams[0].lease?.until }
         #expect(rig.wait { $0.sinks[0].state.streams[0].lease?.until != until })

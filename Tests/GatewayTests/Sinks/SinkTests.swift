@@ -164,7 +164,7 @@ import Testing
         for id in 1...3 { try rig.run("XADD orders \(id)-0 a b") }
         try rig.run("XREADGROUP GROUP sink:test sink:test:dead STREAMS orders >")
         let due = String(decoding: GatewayKeys.due(StreamName("orders"), GroupName("sink:test")), as: UTF8.self)
-        let time = Int((MonotonicClock().wallTime + .milliseconds(6000)).milliseconds)
+        let time = Int((MonotonicClock().wallTime + .milliseconds(12000)).milliseconds)
         try rig.run("ZADD \(due) \(time) 2-0")
         try rig.run("XDEL orders 3-0")
         try rig.gateway.on { try $0.add(definition()) }
@@ -181,6 +181,11 @@ import Testing
     }
 
     @Test func `what is in flight for longer than the lease stays ours`() throws {
+        try inSomeRound { _ in try isKeptAlive() }
+    }
+
+    /// Nothing is kept alive while this thread stands still: false where it did so for as long as a keep-alive may be late.
+    private func isKeptAlive() throws -> Bool {
         let rig = try RedisRig()
         rig.gateway.on { $0.outbound.answer = { _ in nil } }
         try rig.run("XADD orders 1-0 a b")
@@ -190,14 +195,22 @@ import Testing
         try rig.gateway.on { try $0.add(definition { $0.lease = .seconds(1) }) }
         let loop = rig.loop
         let end = loop.now + .milliseconds(2500)
-        let isOver = loop.run { loop.now > end }
+        let clock = MonotonicClock()
+        var (last, standstill) = (clock.now, Duration.zero)
+        let isOver = loop.run {
+            let now = clock.now
+            (standstill, last) = (max(standstill, now - last), now)
+            return loop.now > end
+        }
         #expect(isOver)
+        guard standstill < .milliseconds(500) else { return false }
         rig.gateway.on { gateway in
             #expect(gateway.outbound.requests.count == 1)
             gateway.outbound.land(ScriptedOutbound.status(200))
         }
         #expect(rig.wait { $0.sinks[0].state.counters[0].delivered + $0.sinks[1].state.counters[0].delivered == 1 })
         rig.close()
+        return true
     }
 
     @Test func `a group that is destroyed is created again, and nothing is lost`() throws {
