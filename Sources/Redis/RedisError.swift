@@ -47,6 +47,12 @@ public enum RedisError: Error, Equatable, Sendable {
         return line.contains("no such key") || line.contains("requires the key to exist")
     }
 
+    /// An ACL keeps the command itself from us, whatever its keys.
+    public var isForbiddenCommand: Bool {
+        guard case .reply(.noPerm, let line) = self else { return false }
+        return line.contains("to run")
+    }
+
     /// From an error reply's line, e.g. `WRONGTYPE Operation against a key …`.
     init(errorLine: UnsafeRawBufferPointer) {
         self = .reply(code: RedisErrorCode(errorLine: errorLine), message: String(decoding: errorLine, as: UTF8.self))

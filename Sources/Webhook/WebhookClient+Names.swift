@@ -60,7 +60,8 @@ extension WebhookClient {
         let round = transfer.startedAt
         let answer = { [weak self] (kind: WebhookFailure) in
             // The other of the two below came first, and the transfer may be busy with something else by now.
-            guard let self, transfer.phase == .probing, transfer.startedAt == round else { return }
+            // Or all were sent away meanwhile.
+            guard let self, !isClosed, transfer.phase == .probing, transfer.startedAt == round else { return }
             probed(transfer, kind)
         }
         transfer.patience = loop.schedule(at: loop.clock.now + WebhookClient.probePatience) { answer(.resolverDown) }

@@ -21,7 +21,7 @@ public final class WebhookClient {
     var tally = WebhookCounters()
     /// When an exchange ended that had libcurl forget old names: for the next second, none has to.
     private var forgotAt: Duration?
-    private var isClosed = false
+    private(set) var isClosed = false
 
     /// How long a failed look-up is examined before it counts as a resolver that does not answer.
     static let probePatience = Duration.seconds(2)

@@ -144,6 +144,18 @@ import Testing
         }
     }
 
+    @Test(arguments: ["-exists", "-client|caching"])
+    func `where Redis refuses what tracking needs, waited-on groups are polled`(rule: String) throws {
+        let rig = try Rig(["--poll-ms", "100"])
+        let stream = try rig.newGroup("untracked")
+        // 6.2 has no rules that take a subcommand away.
+        try rig.redis.run("ACL", "SETUSER", "default", rig.isBeforeVersion7 ? "-exists" : rule)
+        let reader = try rig.park(stream, "c")
+        try rig.add(1, to: stream)
+        #expect(try reader.wait(atMost: .seconds(30)).numbers == ["1"])  // Less than it would wait.
+        #expect(rig.gateway.log.contains("waited-on groups are polled"))
+    }
+
     @Test(arguments: ["", "&stats"])
     func `a read whose own look finds Redis standing still ends in time, and what it misses becomes unowned`(options: String) throws {
         try inSomeRound { _ in try ownLookIsLate(options) }

@@ -42,10 +42,14 @@ extension API {
     func perform(_ work: BackgroundWork, _ log: Logger) async {
         switch work {
         case .track(let stream, let id):
-            var isTracked = false
-            // Any failure is the same to the home: it tries again.
-            if case .success? = try? await store.send([.exists(stream.bytes)], tracked: true).first { isTracked = true }
-            longPoll.receive(.event(.tracked(stream, id, isTracked)))
+            // No answer at all is a failure like others.
+            let result = try? await store.send([.exists(stream.bytes)], tracked: true).first
+            // Of `CLIENT CACHING` or `EXISTS`: to be refused once is to be refused each time.
+            if case .failure(let error)? = result, error.isForbiddenCommand, longPoll.stopTracking() {
+                log.warning("Redis does not track keys for us; waited-on groups are polled: \(error)")
+            }
+            // Any other failure is the same to the home: it tries again.
+            longPoll.receive(.event(.tracked(stream, id, (try? result?.get()) != nil)))
         case .askForTurn(let turn):
             // Where it is not heard it is said again, after as many losses.
             if let command = turn.publish { _ = try? await store.send(command) }

@@ -238,6 +238,12 @@ final class LongPoll {
 
     func use(_ settings: WaitHome.Settings) { home.settings = settings }
 
+    /// Redis tracks nothing for us on this connection: groups are polled. True where they were not yet.
+    func stopTracking() -> Bool {
+        defer { home.settings.isTracking = false }
+        return home.settings.isTracking
+    }
+
     /// Everybody gets an empty answer, and so does whoever comes now.
     func drain() {
         isDraining = true

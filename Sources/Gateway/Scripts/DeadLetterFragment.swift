@@ -34,9 +34,10 @@ enum DeadLetterFragment {
     static let lua = """
         \(ClockFragment.lua)
 
-        -- `row`: of the pending list. Redis may refuse this, and has done nothing then.
+        -- `row`: of the pending list. Returns Redis' refusal, which has done nothing.
         local function write_letter(row, data, attempts, reason, status, error)
-          redis.call('XADD', dead, '*', \(DeadLetterField.allCases.map { "'\($0.rawValue)', \($0.lua)" }.joined(separator: ", ")))
+          local written = redis.pcall('XADD', dead, '*', \(DeadLetterField.allCases.map { "'\($0.rawValue)', \($0.lua)" }.joined(separator: ", ")))
+          return type(written) == 'table' and written or nil
         end
 
         -- Off the pending list.
@@ -45,9 +46,10 @@ enum DeadLetterFragment {
           redis.call('ZREM', due, id)
         end
 
-        -- One whose entry is gone.
+        -- One whose entry is gone. Returns why it stays where it is, in Redis' words.
         local function bury_trimmed(row)
-          write_letter(row, 'null', row[4], '\(DeadLetterReason.trimmed.rawValue)', '', 'the entry was trimmed while it was pending')
+          local refused = write_letter(row, 'null', row[4], '\(DeadLetterReason.trimmed.rawValue)', '', 'the entry was trimmed while it was pending')
+          if refused then return refused.err end
           settle(row[1])
         end
         """

@@ -32,7 +32,8 @@ enum DeadLetterScript {
           if ARGV[9] == '1' and limits[3] ~= dead then return 0 end
         end
         if ARGV[9] == '1' then
-          write_letter(row, data, ARGV[5] ~= '' and ARGV[5] or row[4], ARGV[6], ARGV[7], ARGV[8])
+          local refused = write_letter(row, data, ARGV[5] ~= '' and ARGV[5] or row[4], ARGV[6], ARGV[7], ARGV[8])
+          if refused then return refused end
         end
         settle(id)
         if policy then redis.call('HINCRBY', policy, 'dead_lettered', 1) end

@@ -26,6 +26,8 @@ enum SinkLeaseScript {
         if wish == 'take' then
           if now_has[1] and now_has[1] ~= holder then return {0, now_has[1], redis.call('PTTL', lease)} end
           local next = math.max(now_ms(), tonumber(now_has[2] or 0) + 1)
+          -- A Redis that is full refuses what needs memory only as a script's first write: this one needs none.
+          redis.call('PEXPIRE', lease, life)
           redis.call('HSET', lease, 'holder', holder, 'number', whole(next))
           redis.call('PEXPIRE', lease, life)
           return {next, holder, tonumber(life)}

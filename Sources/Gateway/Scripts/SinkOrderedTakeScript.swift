@@ -8,12 +8,13 @@
 //       others (not ours), unowned, new; how many, the idle ms after which a message is anybody's, the ID to begin after
 //       ("" for the start), how consumers of this sink are named, how those among them that have had the lease, and for how
 //       many ms a request of theirs may be on its way
-// Reply [taken, trimmed, cursor, waits], or nil: the lease is not ours
+// Reply [taken, trimmed, cursor, waits, refused], or nil: the lease is not ours
 //   taken    rows [id, fields, delivery count, due ms since 1970 or "", 1 where somebody else had it, or nobody]
 //   trimmed  how many became dead letters, or, without a dead-letter stream, were left pending
 //   cursor   the ID to go on after; empty: all was seen
 //   waits    ms until the next one is anybody's, where it is held by a run of this sink from before it was ordered, which
 //            hands it back soon, or by one that has had the lease, with a request that may be on its way; else 0
+//   refused  why one was not made a dead letter, in Redis' words: it stays pending, and the others go on; empty: none was
 // Whose names say that they have had the lease have it no longer. What they hold is taken as soon as no request with it can
 // be on its way: each begins with an idle time of 0. That holds it back only where Redis has forgotten the lease before its
 // end. What other consumers of the group hold is theirs until it was idle for the lease: it is passed over.
@@ -36,11 +37,11 @@ enum SinkOrderedTakeScript {
         \(LeaseFragment.lua)
         \(DeadLetterFragment.lua)
         if not leads(lease, consumer, ARGV[3]) then return false end
-        local taken, trimmed = {}, 0
+        local taken, trimmed, refused = {}, 0, ''
 
         if wish == 'new' then
           local reply = redis.pcall('XREADGROUP', 'GROUP', group, consumer, 'COUNT', count, 'STREAMS', stream, '>')
-          if not reply then return {taken, trimmed, '', 0} end
+          if not reply then return {taken, trimmed, '', 0, refused} end
           if reply.err then return reply end
           local claim = {'XCLAIM', stream, group, consumer, 0}
           for _, entry in ipairs(reply[1][2]) do
@@ -49,16 +50,16 @@ enum SinkOrderedTakeScript {
           end
           for _, word in ipairs({'RETRYCOUNT', 0, 'JUSTID'}) do claim[#claim + 1] = word end
           redis.call(unpack(claim))
-          return {taken, trimmed, '', 0}
+          return {taken, trimmed, '', 0, refused}
         end
 
         local summary = redis.pcall('XPENDING', stream, group)
         if summary.err then return summary end
-        if summary[1] == 0 then return {taken, trimmed, '', 0} end
+        if summary[1] == 0 then return {taken, trimmed, '', 0, refused} end
 
         local function bury(row)
-          trimmed = trimmed + 1
-          if dead then bury_trimmed(row) end
+          local problem = dead and bury_trimmed(row)
+          if problem then refused = problem else trimmed = trimmed + 1 end
         end
 
         local function begins(text, with) return string.sub(text, 1, #with) == with end
@@ -84,15 +85,15 @@ enum SinkOrderedTakeScript {
           if wish == 'unowned' then query[7] = 'unowned' end
           local rows = redis.call(unpack(query))
           for _, row in ipairs(rows) do
-            if #taken == count then return {taken, trimmed, last, 0} end
+            if #taken == count then return {taken, trimmed, last, 0, refused} end
             local wait = visit(row)
-            if wait then return {taken, trimmed, last, wait} end
+            if wait then return {taken, trimmed, last, wait, refused} end
             last = row[1]
           end
-          if #rows < 100 then return {taken, trimmed, '', 0} end
+          if #rows < 100 then return {taken, trimmed, '', 0, refused} end
           seen = seen + #rows
         end
-        return {taken, trimmed, last, 0}
+        return {taken, trimmed, last, 0, refused}
         """)
 
     /// How consumers of a sink are named: all of them, and those that have had a lease. No host has a slash in its name.

@@ -4,11 +4,12 @@
 //
 // KEYS  stream, the group's due times, and, where the sink has one, the dead-letter stream
 // ARGV  group, consumer, count, lease in ms ("" to take unowned ones only), the id to begin after ("" for the start)
-// Reply [taken, trimmed, cursor, due]
+// Reply [taken, trimmed, cursor, due, refused]
 //   taken    rows [id, fields, delivery count]
 //   trimmed  ids that became dead letters, or, without a dead-letter stream, were left pending
 //   cursor   the id to go on after; empty: all was seen
 //   due      ms until the next message falls due; -1: none waits
+//   refused  why one was not made a dead letter, in Redis' words: it stays pending, and the others go on; empty: none was
 // A due time counts whoever holds the message: a retry that a dead process left waits until its time. It looks at
 // no more than 1,000 pending messages: Redis serves nobody else meanwhile.
 
@@ -24,12 +25,12 @@ enum SinkTakeScript {
         local summary = redis.pcall('XPENDING', stream, group)
         if summary.err then return summary end
         local now = now_ms()
-        local taken, trimmed, next_due = {}, {}, -1
-        if summary[1] == 0 then return {taken, trimmed, '', next_due} end
+        local taken, trimmed, next_due, refused = {}, {}, -1, ''
+        if summary[1] == 0 then return {taken, trimmed, '', next_due, refused} end
 
         local function bury(row)
-          trimmed[#trimmed + 1] = row[1]
-          if dead then bury_trimmed(row) end
+          local problem = dead and bury_trimmed(row)
+          if problem then refused = problem else trimmed[#trimmed + 1] = row[1] end
         end
 
         local function visit(row)
@@ -52,14 +53,14 @@ enum SinkTakeScript {
           if not lease then query[7] = 'unowned' end
           local rows = redis.call(unpack(query))
           for _, row in ipairs(rows) do
-            if #taken == count then return {taken, trimmed, last, next_due} end
+            if #taken == count then return {taken, trimmed, last, next_due, refused} end
             visit(row)
             last = row[1]
           end
-          if #rows < 100 then return {taken, trimmed, '', next_due} end
+          if #rows < 100 then return {taken, trimmed, '', next_due, refused} end
           seen = seen + #rows
         end
-        return {taken, trimmed, last, next_due}
+        return {taken, trimmed, last, next_due, refused}
         """)
 
     /// `lease`: nil takes unowned ones only.

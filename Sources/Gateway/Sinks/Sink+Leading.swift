@@ -100,6 +100,7 @@ extension Sink {
     func stoodDown(_ stream: SinkStream) {
         log.warning("the stream is no longer ours to deliver", metadata: stream.metadata())
         stream.mustTakeLease = true
+        stream.waiter?.deliver(.draining)  // A parked reader waits for no bell.
         stream.bell.ring()
         journal.tell()
     }
@@ -198,6 +199,7 @@ extension Sink {
             arrivals.append(arrival)
         }
         if trimmed > 0 { foundTrimmed(stream, Int(trimmed)) }
+        tell(refusal: parts.takeText(), stream)
         if search != .new { stream.searchCursor = Array(cursor) }
         return (arrivals.count - before, .milliseconds(wait))
     }

@@ -57,7 +57,9 @@ extension Sink {
                 case .nothing, .failed: continue
                 case .ended: return await reopen(stream)
                 }
-            case .ended: return await reopen(stream)
+            case .ended:
+                host.longPoll.leave(waiter)  // Somebody else has found it out.
+                return await reopen(stream)
             case .expired, .gone: return host.longPoll.leave(waiter)
             case .draining:
                 host.longPoll.leave(waiter)
@@ -181,9 +183,11 @@ extension Sink {
             let left = count - arrivals.count
             let next = try await take(stream, left, lease: definition.lease, after: stream.takeoverCursor, &arrivals)
             stream.takeoverCursor = next.cursor
+            stream.nextDue = [stream.nextDue, next.due.map { host.loop.now + $0 }].compactMap(\.self).min()
             if next.cursor.isEmpty {
-                let pause = state.backoff.jittered(definition.lease / 4)
-                stream.takeoverDue = host.loop.now + min(pause, next.due ?? pause)
+                let pause = host.loop.now + state.backoff.jittered(definition.lease / 4)
+                stream.takeoverDue = min(pause, stream.nextDue ?? pause)
+                stream.nextDue = nil
             }
         } while !stream.takeoverCursor.isEmpty && arrivals.count < count
         if stream.reapDue <= host.loop.now { await reap(stream) }
@@ -216,7 +220,14 @@ extension Sink {
             arrivals.append(arrival(id, &fields, count: count, wasTakenOver: true, stream))
         }
         if trimmed.remaining > 0 { foundTrimmed(stream, trimmed.remaining) }
+        tell(refusal: parts.takeText(), stream)
         return (arrivals, Array(next), due < 0 ? nil : .milliseconds(due))
+    }
+
+    /// Redis has refused the dead letter of a message that was trimmed: that stays pending, and is tried again.
+    func tell(refusal: String?, _ stream: SinkStream) {
+        guard let refusal, !refusal.isEmpty else { return }
+        log.warning("a message that was trimmed while it was pending can't become a dead letter yet", metadata: stream.metadata(["error": "\(refusal)"]))
     }
 
     func foundTrimmed(_ stream: SinkStream, _ count: Int) {

@@ -266,6 +266,8 @@ final class SinkStream {
     /// When to look for what others have left, and where that look goes on.
     var takeoverDue = EventLoop.Instant.zero
     var takeoverCursor: [UInt8] = []
+    /// When the first of those falls due that it has seen so far.
+    var nextDue: EventLoop.Instant?
     var reapDue = EventLoop.Instant.zero
     /// Of an ordered sink: which of the pending messages are being gone through, and where that goes on; nil: what is new
     /// may be read.

@@ -50,6 +50,31 @@ import Testing
         return (found, parts.takeInteger() ?? -1, parts.takeText() ?? "", parts.takeInteger() ?? -1)
     }
 
+    @Test func `a Redis that is full gives a lease all the same`() throws {
+        let rig = try RedisRig()
+        try rig.run("CONFIG SET maxmemory 1")
+        let first = try lease(rig, us)
+        #expect(try first.number > 0 && lease(rig, us).number > first.number)
+        #expect(try rig.run("PTTL \(String(decoding: GatewayKeys.sinkLease(stream, group), as: UTF8.self))") != ":-1\r\n")
+        try rig.run("CONFIG SET maxmemory 0")
+        rig.close()
+    }
+
+    @Test func `a trimmed message whose dead letter Redis refuses stays pending, and holds up no other`() throws {
+        let rig = try RedisRig()
+        try rig.run("XGROUP CREATE orders g 0 MKSTREAM")
+        for id in 1...3 { try rig.run("XADD orders \(id)-0 a b") }
+        let number = try lease(rig, us).number
+        #expect(try take(rig, us, number, .new)?.rows.count == 3)
+        try rig.run("XDEL orders 2-0")
+        try rig.run("SET dead text")
+        let taken = try #require(try take(rig, us, number, .all))
+        #expect(taken.rows == ["1-0 0  0", "3-0 0  0"] && taken.trimmed == 0 && taken.cursor == "")
+        try rig.run("DEL dead")
+        #expect(try take(rig, us, number, .all)?.trimmed == 1)
+        rig.close()
+    }
+
     @Test func `one has the lease at a time, each taking has a greater number, and it runs out by itself`() throws {
         let rig = try RedisRig()
         let first = try lease(rig, us)

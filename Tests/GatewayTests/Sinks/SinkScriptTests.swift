@@ -181,6 +181,19 @@ import Testing
         }
     }
 
+    @Test func `a trimmed message whose dead letter Redis refuses stays pending, and holds up no other`() throws {
+        try withMessages { rig in
+            for id in ["1-0", "2-0", "3-0"] { try rig.run("XCLAIM orders g them 0 \(id) IDLE 99000 RETRYCOUNT 1 JUSTID") }
+            try rig.run("XDEL orders 2-0")
+            try rig.run("SET dead text")
+            #expect(try take(rig, lease: .seconds(60)) == (["1-0 2 2", "3-0 2 2"], [], "", -1))
+            #expect(try pending(rig) == ["1-0 us 2", "2-0 them 1", "3-0 us 2"])
+            try rig.run("DEL dead")
+            #expect(try take(rig, lease: .seconds(60)) == ([], ["2-0"], "", -1))
+            #expect(try pending(rig) == ["1-0 us 2", "3-0 us 2"])
+        }
+    }
+
     @Test func `a walk over many pending messages goes on at its cursor`() throws {
         let rig = try RedisRig()
         try rig.run("XGROUP CREATE orders g 0 MKSTREAM")
