@@ -213,7 +213,10 @@ extension RedisClient: RedisConnectionOwner {
             attempt?.lastError = reply.text
             if step.isEssential || error.code == .noAuth { return connection.fail(.notConnected(reply.text)) }
         }
-        if let event = learn(step, reply), let action = attempt?.handshake.event(event) { perform(action) }
+        let event = learn(step, reply)
+        // Until it has its data it refuses everything, also what was in flight before and goes out once more.
+        if step == .info, attempt?.features.isLoading == true { return connection.fail(.notConnected("\(endpoint) is loading its data")) }
+        if let event, let action = attempt?.handshake.event(event) { perform(action) }
     }
 
     func connectionHeard(_ connection: RedisConnection, _ message: RedisReply) {

@@ -19,6 +19,7 @@ extension ServerFeatures {
         product = String(values["server_name"] ?? "redis")
         productVersion = String(values["valkey_version"] ?? values["redis_version"] ?? "")
         mode = String(values["redis_mode"] ?? values["server_mode"] ?? "")
+        isLoading = values["loading"] == "1"
         warnings = ServerFeatures.warnings(values)
     }
 

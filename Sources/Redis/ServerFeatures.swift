@@ -9,6 +9,8 @@ public struct ServerFeatures: Sendable, Equatable {
     public var productVersion = ""
     /// `standalone`, `sentinel` or `cluster`; empty where INFO is refused.
     public var mode = ""
+    /// It reads its data from disk, or from its master.
+    var isLoading = false
     /// Names, in upper case, of the commands asked for that are there.
     public var commands: Set<String> = []
     /// Option tokens in upper case by command, from COMMAND DOCS (7.0). Empty: the server has none to tell.

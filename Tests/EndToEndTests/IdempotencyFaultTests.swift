@@ -88,8 +88,9 @@ import Testing
         try waitUntil("they are in flight") { try sent() - before == 4 }
         rig.redis.end()
         try rig.redis.start()
-        #expect(try single.wait().status == 201)
-        #expect(try batch.wait().status == 201)
+        let (one, two) = (try single.wait(), try batch.wait())
+        #expect(one.status == 201, "\(one.text)")
+        #expect(two.status == 201, "\(two.text)")
         let unknown = try plain.wait()
         #expect(unknown.code == "OUTCOME_UNKNOWN" && unknown.json["retryable"] == false, "\(unknown.text)")
         #expect(try entries(rig, "s").map(\.number).sorted() == ["0", "1", "2", "3"])

@@ -16,10 +16,10 @@ import Testing
         "listSinks", "showSink", "putSink", "deleteSink", "pauseSink", "resumeSink", "testSink", "listDeliveries",
     ]
 
-    /// The commands that name `stream` and came over a connection (not from a script), while `body` ran.
     /// Milliseconds; of a policy as those here.
     private static let walkInterval = 10_000
 
+    /// The commands that name `stream` and came over a connection (not from a script), while `body` ran.
     private func commands(of stream: String, _ body: () throws -> Void) throws -> [String] {
         let monitor = try rig.redis.connect()
         try monitor.send(commands: [["MONITOR"]])

@@ -34,6 +34,21 @@ import Testing
         rig.close()
     }
 
+    @Test func `a server that is loading its data is not there yet, and what was in flight waits for it`() throws {
+        var infos = 0
+        let (rig, server) = try ScriptedTests.rig { words, connection in
+            guard words[0] == "INFO" else { return words[0] == "GET" ? (connection > 1 ? .reply("+late\r\n") : .hangUp) : .usual }
+            infos += 1
+            let text = "redis_version:7.0.0\r\nloading:\(infos == 2 || infos == 3 ? 1 : 0)\r\n"
+            return .reply("$\(text.utf8.count)\r\n\(text)\r\n")
+        }
+        try #require(rig.connect())
+        rig.begin { await $0.record(words("GET x")) }
+        #expect(rig.wait { $0.outcomes == [.success(.simple("late"))] })
+        #expect(infos == 4 && rig.on { $0.recorder.connects } == 2 && server.heard.count { $0[0] == "GET" } == 2)
+        rig.close()
+    }
+
     @Test func `docs deeper than hiredis reads are not asked for again`() throws {
         let (rig, server) = try ScriptedTests.rig { words, _ in
             words.starts(with: ["COMMAND", "DOCS"]) ? .reply(String(repeating: "*1\r\n", count: 1100) + ":1\r\n") : .usual

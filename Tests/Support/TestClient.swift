@@ -43,13 +43,14 @@ package struct Reply: Sendable {
 package final class PendingReply: Sendable {
     private let result = Mutex<Result<Reply, any Error>?>(nil)
     private let done = DispatchSemaphore(value: 0)
-    private let handle: CurlHandle
+    /// While the call is under way: then it is another call's.
+    private let handle: Mutex<CurlHandle?>
     private let method: String
     private let path: String
     private let isHeld = Mutex(false)
 
     fileprivate init(_ handle: CurlHandle, _ method: String, _ path: String) {
-        self.handle = handle
+        self.handle = Mutex(handle)
         self.method = method
         self.path = path
     }
@@ -62,7 +63,9 @@ package final class PendingReply: Sendable {
     package var isDone: Bool { result.withLock { $0 != nil } }
 
     /// The client goes away.
-    package func cancel() { handle.cancel() }
+    package func cancel() { handle.withLock { $0?.cancel() } }
+
+    fileprivate func leaveHandle() { handle.withLock { $0 = nil } }
 
     /// Blocks until the reply is there.
     package func wait(atMost limit: Duration = .seconds(60)) throws -> Reply {
@@ -107,6 +110,7 @@ package final class TestClient: Sendable {
                 let reply = try handle.exchange(method, url, authorization.merging(headers) { $1 }, body)
                 return Reply(status: reply.status, headers: reply.headers, body: reply.body)
             }
+            pending.leaveHandle()
             handles.give(handle)
             pending.settle(result)
         }

@@ -149,6 +149,7 @@ extension Sink {
             guard arrivals.count < count, !state.isStopped else { return false }
             stream.search = search
             if stream.searchCursor.isEmpty { stream.searchGeneration = host.unowned.unownedGeneration(stream.key) }
+            if stream.searchCursor.isEmpty, search == .all { stream.hasRefused = false }
             let taken = try await takeInOrder(stream, search, count - arrivals.count, &arrivals)
             guard let taken, taken.wait == .zero else {
                 stream.takeoverDue = host.loop.now + min(taken?.wait ?? definition.lease, definition.lease / 4, SinkLimits.handBackLook)
@@ -167,7 +168,7 @@ extension Sink {
 
     private func nextSearch(_ stream: SinkStream, hasSeenUnowned: Bool) -> Search? {
         if let search = stream.search { return search }
-        if stream.takeoverDue <= host.loop.now { return .others }
+        if stream.takeoverDue <= host.loop.now { return stream.hasRefused ? .all : .others }
         return !hasSeenUnowned && host.unowned.mayHaveUnowned(stream.key) ? .unowned : nil
     }
 
@@ -199,7 +200,10 @@ extension Sink {
             arrivals.append(arrival)
         }
         if trimmed > 0 { foundTrimmed(stream, Int(trimmed)) }
-        tell(refusal: parts.takeText(), stream)
+        if let refusal = parts.takeText(), !refusal.isEmpty {
+            stream.hasRefused = true
+            tell(refusal: refusal, stream)
+        }
         if search != .new { stream.searchCursor = Array(cursor) }
         return (arrivals.count - before, .milliseconds(wait))
     }

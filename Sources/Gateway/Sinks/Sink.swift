@@ -273,6 +273,8 @@ final class SinkStream {
     /// may be read.
     var search: SinkOrderedTakeScript.Search?
     var searchCursor: [UInt8] = []
+    /// One that was trimmed could not become a dead letter yet: it may be under our own name, which only `all` visits.
+    var hasRefused = false
     /// What was known of unowned messages when it began.
     var searchGeneration: UInt32 = 0
     /// It is not ours, or it is not known what was done under it.

@@ -55,7 +55,9 @@ import Testing
         try rig.run("CONFIG SET maxmemory 1")
         let first = try lease(rig, us)
         #expect(try first.number > 0 && lease(rig, us).number > first.number)
-        #expect(try rig.run("PTTL \(String(decoding: GatewayKeys.sinkLease(stream, group), as: UTF8.self))") != ":-1\r\n")
+        let key = String(decoding: GatewayKeys.sinkLease(stream, group), as: UTF8.self)
+        #expect(try rig.run("HGET \(key) holder").contains("sink:s:lease/us"))
+        #expect(try rig.run("PTTL \(key)").hasPrefix(":-") == false)
         try rig.run("CONFIG SET maxmemory 0")
         rig.close()
     }
