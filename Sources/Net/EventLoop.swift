@@ -4,6 +4,7 @@
 //   1. run one batch of ready jobs       (Swift tasks that were resumed; one batch, or I/O starves)
 //   2. flush what the jobs wrote         (each Redis pipeline and each HTTP reply once a tick: this is
 //                                         where pipelining comes from, so handlers only append)
+//      1 and 2 once more, where flushing has made jobs ready: they need not wait for all that epoll has
 //   3. sleep in epoll until a descriptor, a deadline or another thread needs us
 //   4. resume whoever waited for those
 //
@@ -181,6 +182,10 @@ public final class EventLoop: @unchecked Sendable {
     private func tick(maySleep: Bool, atMost limit: Int32 = -1) {
         runJobs()
         flush()
+        if !jobs.isEmpty {
+            runJobs()
+            flush()
+        }
         let idle = maySleep && jobs.isEmpty && !hasOutput
         let count = epoll.wait(milliseconds: idle ? sleepTime(atMost: limit) : 0)
         now = clock.now

@@ -42,8 +42,7 @@ public final class ManualClock: LoopClock {
 extension Duration {
     /// Whole milliseconds, rounded towards zero.
     @inlinable public var milliseconds: Int {
-        let (seconds, attoseconds) = components
-        return Int(seconds) * 1000 + Int(attoseconds / 1_000_000_000_000_000)
+        Int(attoseconds / 1_000_000_000_000_000)
     }
 
     /// Seconds as a floating-point number, for metrics and logs.

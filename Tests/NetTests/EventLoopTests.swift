@@ -139,6 +139,42 @@ struct EventLoopTests {
         #expect(pipe.flushes == 2)
     }
 
+    /// Unchecked: all of it stays on the test's thread, which is the loop's.
+    private final class Step: Flushable, Pollable, @unchecked Sendable {
+        let action: () -> Void
+        init(_ action: @escaping () -> Void) { self.action = action }
+        func flush() { action() }
+        func ready(_ events: Readiness) { action() }
+    }
+
+    @Test func `what flushing makes ready runs, and is flushed, before the loop looks at its descriptors`() throws {
+        let loop = try EventLoop(clock: ManualClock())
+        let (a, b) = try Socket.pair()
+        defer { for file in [a, b] { close(file) } }
+        var order: [String] = []
+        var byte: UInt8 = 1
+        let ear = Step {
+            order.append("descriptor")
+            read(a, &byte, 1)
+        }
+        let registration = try loop.register(a, [.readable], ear)
+        write(b, &byte, 1)
+        let last = Step { order.append("what the job wrote") }
+        let job = Step {
+            order.append("job")
+            loop.flushLater(last)
+        }
+        loop.adoptCurrentThread()
+        let first = Step {
+            order.append("flush")
+            loop.spawn { job.action() }
+        }
+        loop.flushLater(first)
+        loop.runUntilIdle()
+        loop.deregister(registration)
+        #expect(order == ["flush", "job", "what the job wrote", "descriptor"])
+    }
+
     @Test func `a connection is taken from the listening socket, and a second listener on the port is refused`() throws {
         let loop = try EventLoop()
         let wanted = try #require(SocketAddress(literal: "127.0.0.1", port: 0))

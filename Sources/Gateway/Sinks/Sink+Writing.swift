@@ -10,7 +10,7 @@ extension Sink {
 
     func attempt(_ key: SinkState.Key, _ message: SinkMessage, deliveryCount: Int) {
         let wire = streams[key.stream].wire
-        let until = state.streams[key.stream].lease?.until
+        let until = leaseEnd(key.stream)
         guard let authorization else {
             let request = addressed(wire.request(message, deliveryCount: deliveryCount, wallTime: state.moment.wall), until)
             return host.outbound.send(request) { [weak self] result in self?.ended(key, deliveryCount, result) }
@@ -34,6 +34,11 @@ extension Sink {
         return request
     }
 
+    /// Nil: the sink has no order.
+    private func leaseEnd(_ stream: Int) -> EventLoop.Instant? {
+        definition.isOrdered ? state.streams[stream].lease?.until : nil
+    }
+
     private func mayBegin(_ stream: Int, _ until: EventLoop.Instant?) -> Bool {
         guard let until else { return !definition.isOrdered }
         return host.loop.now < until && state.leads(stream, at: host.loop.now)
@@ -50,7 +55,7 @@ extension Sink {
 
     func attempt(_ stream: SinkStream, _ parcels: [SinkState.Parcel]) {
         let wire = stream.wire
-        let until = state.streams[stream.index].lease?.until
+        let until = leaseEnd(stream.index)
         guard let authorization else {
             let request = addressed(wire.request(parcels, wallTime: state.moment.wall), until)
             return host.outbound.send(request) { [weak self] result in self?.ended(stream, parcels, result) }

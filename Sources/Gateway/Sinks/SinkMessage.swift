@@ -6,8 +6,9 @@
 import Redis
 import Webhook
 
-/// One entry of the stream, as it is delivered.
-struct SinkMessage: Sendable, Equatable {
+/// One entry of the stream, as it is delivered. A class: it goes through many hands, and none of them changes what
+/// `SinkWire` has made.
+final class SinkMessage: Equatable {
     let id: StreamID
     /// The value of `fields` as JSON (API.md §1, "A message"), and, where it is base64, `,"encoding":"base64"` behind it.
     let fields: [UInt8]
@@ -23,6 +24,13 @@ struct SinkMessage: Sendable, Equatable {
     /// Why it can't be sent at all; nil: it can.
     var unreadable: String?
 
+    init(id: StreamID, fields: [UInt8]) { (self.id, self.fields) = (id, fields) }
+
+    static func == (a: SinkMessage, b: SinkMessage) -> Bool {
+        a.id == b.id && a.fields == b.fields && a.body == b.body && a.headers == b.headers && a.eventID == b.eventID
+            && a.lane == b.lane && a.unreadable == b.unreadable
+    }
+
     /// `original_data` of a dead letter (API.md §6).
     var originalData: [UInt8] {
         Array("{\"fields\":".utf8) + fields + [UInt8(ascii: "}")]
@@ -30,7 +38,7 @@ struct SinkMessage: Sendable, Equatable {
 }
 
 /// A message as a read or a takeover brings it.
-struct SinkArrival: Sendable, Equatable {
+struct SinkArrival: Equatable {
     let message: SinkMessage
     /// This delivery included: what the pending list says now. Of an ordered sink, the attempts that were begun.
     let deliveryCount: Int

@@ -20,7 +20,7 @@ enum SinkOutcome: Sendable, Equatable {
     case ours(error: String)
 
     /// `wallTime`: now, for a `Retry-After` that is a date.
-    init(_ outcome: WebhookResult.Outcome, _ definition: SinkDefinition, wallTime: @autoclosure () -> Duration) {
+    init(_ outcome: WebhookResult.Outcome, _ definition: borrowing SinkDefinition, wallTime: @autoclosure () -> Duration) {
         switch outcome {
         case .answered(let answer):
             if definition.honoursReplies, let verdict = SinkOutcome.verdict(answer) {

@@ -6,11 +6,11 @@ import Webhook
 
 extension SinkWire {
     /// The body, and the headers that the format has of its own; or why the message can't have them.
-    func compose(_ message: inout SinkMessage, _ fields: RedisCursor) {
+    func compose(_ message: SinkMessage, _ fields: RedisCursor) {
         switch format {
         case .json, .ndjson: break  // Its body tells the attempt.
         case .cloudEvents, .cloudEventsBinary:
-            write(CloudEvent(entry: fields) ?? ownEvent(message), to: &message)
+            write(CloudEvent(entry: fields) ?? ownEvent(message), to: message)
         case .raw(let field):
             guard let value = SinkWire.value(of: Array(field.utf8), in: fields) else {
                 return message.unreadable = "it has no field \"\(printable(field))\", which is to be the body"
@@ -20,10 +20,10 @@ extension SinkWire {
     }
 
     /// Of a message that nobody has added.
-    func composeSample(_ message: inout SinkMessage) {
+    func composeSample(_ message: SinkMessage) {
         switch format {
         case .json, .ndjson: break
-        case .cloudEvents, .cloudEventsBinary: write(ownEvent(message), to: &message)
+        case .cloudEvents, .cloudEventsBinary: write(ownEvent(message), to: message)
         case .raw: message.body = Array("test".utf8)
         }
     }
@@ -32,7 +32,7 @@ extension SinkWire {
         CloudEvent(id: message.id, source: source, data: message.originalData)
     }
 
-    private func write(_ event: CloudEvent, to message: inout SinkMessage) {
+    private func write(_ event: CloudEvent, to message: SinkMessage) {
         guard format == .cloudEventsBinary else {
             scratch.clear()
             event.appendStructured(to: scratch)

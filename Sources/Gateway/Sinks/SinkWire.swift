@@ -81,10 +81,10 @@ final class SinkWire {
         let again = fields
         scratch.clear()
         MessageWriter(body: scratch).writeFields(&fields)
-        var message = SinkMessage(id: id, fields: scratch.takeArray())
+        let message = SinkMessage(id: id, fields: scratch.takeArray())
         message.lane = lane(again)
-        fill(&message, again)
-        if format != .json, message.unreadable == nil { compose(&message, again) }
+        fill(message, again)
+        if format != .json, message.unreadable == nil { compose(message, again) }
         if message.headers.byteCount > SinkLimits.headerBytes, message.unreadable == nil {
             message.unreadable = "its headers would be \(message.headers.byteCount) bytes; \(SinkLimits.headerBytes) can be sent"
         }
@@ -93,7 +93,7 @@ final class SinkWire {
 
     /// A message that nobody has added, for a test: it says so in a field and in a header.
     func sample(_ id: StreamID) -> SinkMessage {
-        var message = SinkMessage(id: id, fields: Array("{\"sluice\":\"test\"}".utf8))
+        let message = SinkMessage(id: id, fields: Array("{\"sluice\":\"test\"}".utf8))
         for (name, pieces) in templates {
             let texts = pieces.map { piece in
                 switch piece {
@@ -104,12 +104,12 @@ final class SinkWire {
             }
             message.headers.append(name, texts.joined())
         }
-        composeSample(&message)
+        composeSample(message)
         Array("true".utf8).withUnsafeBytes { message.headers.append(own: "Sluice-Test", $0) }
         return message
     }
 
-    private func fill(_ message: inout SinkMessage, _ fields: RedisCursor) {
+    private func fill(_ message: SinkMessage, _ fields: RedisCursor) {
         for (name, pieces) in templates {
             var value: [UInt8] = []
             for piece in pieces {
@@ -203,7 +203,7 @@ final class SinkWire {
         _ fields: WebhookFields, _ body: [UInt8], deliveryCount: Int, wallTime: Duration, authorization: String?,
         writeID: (UnsafeMutableRawBufferPointer) -> Void
     ) -> WebhookRequest {
-        let timestamp = Int(wallTime.components.seconds)
+        let timestamp = wallTime.milliseconds / 1000
         var fields = fields
         fields.reserve(192 + 64 * secrets.count)
         fields.append(own: "Sluice-Delivery-Count", decimal(deliveryCount))

@@ -145,7 +145,7 @@ extension SinkOrderWorld {
     }
 
     private func arrival(_ key: Key, _ count: Int, _ wasTakenOver: Bool) -> SinkArrival {
-        var message = SinkMessage(id: key.id, fields: [])
+        let message = SinkMessage(id: key.id, fields: [])
         message.lane = lanes[key]
         return SinkArrival(message: message, deliveryCount: count, wasTakenOver: wasTakenOver)
     }

@@ -284,7 +284,7 @@ struct SinkWorld {
     }
 
     private func arrival(_ id: StreamID, _ count: Int, _ wasTakenOver: Bool) -> SinkArrival {
-        var message = SinkMessage(id: id, fields: Array("{}".utf8))
+        let message = SinkMessage(id: id, fields: Array("{}".utf8))
         if id.milliseconds % 11 == 0 { message.unreadable = "a line break" }
         return SinkArrival(message: message, deliveryCount: count, wasTakenOver: wasTakenOver)
     }
