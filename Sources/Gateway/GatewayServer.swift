@@ -202,10 +202,12 @@ public actor GatewayServer {
         await wait(until: end) { api.sinks.isDrained }
         begin(.withdrawReports)
         webhooks.close()
-        await wait(until: end) { http.counters.open == 0 }
+        // What a client has not taken by then is handed back, and Redis has to hear of that.
+        await wait(until: end - GatewayServer.lastWords) { http.counters.open == 0 }
+        http.breakOff()
         // A look may still bring messages for a client that has its answer: they have to be handed back.
         // And those of tails wait for a Redis that is away.
-        await wait(until: end) { worksUnderWay + api.looksUnderWay == 0 && api.handBacks.isEmpty }
+        await wait(until: end) { http.counters.open == 0 && worksUnderWay + api.looksUnderWay == 0 && api.handBacks.isEmpty }
         if !api.handBacks.isEmpty {
             let messages = api.handBacks.counters.messages
             shared.log.warning("Messages of clients that have gone stay with their consumers until they are claimed", metadata: ["messages": "\(messages)"])

@@ -78,6 +78,11 @@ public final class HTTPServer {
         for connection in connections { connection.drain() }
     }
 
+    /// Gives up all that are left: whose reply they have not taken is told that it is lost. The end of a drain.
+    public func breakOff() {
+        for connection in connections { connection.breakOff() }
+    }
+
     private func enter(_ connection: HTTPConnection) {
         connection.place = connections.count
         connections.append(connection)

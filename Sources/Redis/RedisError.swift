@@ -36,6 +36,14 @@ public enum RedisError: Error, Equatable, Sendable {
         }
     }
 
+    /// Why Redis was not there to answer; nil: it did.
+    public var absence: Reason? {
+        switch self {
+        case .unavailable(let reason), .outcomeUnknown(_, let reason): reason
+        case .overloaded, .reply: nil
+        }
+    }
+
     /// The command may have been executed, or may yet be.
     public var isOutcomeUnknown: Bool {
         if case .outcomeUnknown = self { true } else { false }

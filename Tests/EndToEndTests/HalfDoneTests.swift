@@ -103,6 +103,15 @@ import Testing
         #expect(reply.status == 504 && reply.code == "OUTCOME_UNKNOWN" && reply.json["retryable"] == true, "\(reply.text)")
     }
 
+    /// Two slices of 512 may be under way; the third is not sent to wait as long.
+    @Test func `the rest of a batch is not sent to a Redis that hangs`() throws {
+        let messages = [String](repeating: #"{"fields":{"n":"1"}}"#, count: 1100).joined(separator: ",")
+        let reply = try reply(.isSilent, ["XADD": []], "POST", "/messages", "{\"messages\":[\(messages)]}")
+        let codes = reply.json["results"].array.map { $0["error"]["code"].string }
+        #expect(reply.code == "OUTCOME_UNKNOWN" && codes.count == 1100)
+        #expect(codes.prefix(1024).allSatisfy { $0 == "OUTCOME_UNKNOWN" } && codes.suffix(76).allSatisfy { $0 == "REDIS_UNAVAILABLE" })
+    }
+
     @Test(arguments: Failing.allCases) func `a deletion that fails between two slices says how far it has come`(failing: Failing) throws {
         let slice = "*2\r\n:0\r\n*2\r\n:1\r\n:1\r\n"
         let reply = try reply(failing, ["EVALSHA": [slice]], "POST", "/delete?ref=acked", ids)

@@ -93,6 +93,23 @@ struct DepartureTests {
         #expect(harness.server.counters.writeTimeouts == 1)
     }
 
+    @Test func `a client that has not taken its reply when the drain is over is dropped`() throws {
+        var lost = 0
+        let harness = try Harness { _ in
+            var response = Response(body: .bytes(buffer(String(repeating: "x", count: 5_000_000))))
+            response.onLost = { lost += 1 }
+            return response
+        }
+        harness.send(get)
+        harness.server.drain()
+        harness.loop.runUntilIdle()
+        #expect(lost == 0 && !harness.isOver)
+        harness.server.breakOff()
+        harness.loop.runUntilIdle()
+        #expect(lost == 1 && harness.isOver)
+        #expect(harness.server.counters.open == 0)
+    }
+
     @Test func `a stream whose client has gone is not asked again`() throws {
         let waiters = Waiters()
         let source = WaitingSource(waiters)

@@ -25,8 +25,8 @@ final class AddSlice {
     /// Malformed messages, by their place among all.
     private var refused: [(place: Int, problem: Problem)] = []
     private(set) var count = 0
-    /// Why nothing was sent.
-    private var refusal: RedisError?
+    /// Why nothing was sent; set before `settle` in place of `begin`.
+    var refusal: RedisError?
     /// An explanation may cost a look at Redis: one is enough for errors that are the same.
     private var explained: (error: RedisError, problem: Problem)?
     /// What was written last, where `block` did not write it.
@@ -154,6 +154,9 @@ final class AddSlice {
         }
         if again.answeredCount > 0 { lateWrite = again.write }
     }
+
+    /// Redis was not there for some of them. After `settle`.
+    var absence: RedisError.Reason? { errors.values.lazy.compactMap(\.absence).first }
 
     /// What to wait for replicas of; nil when nothing was added.
     var lastWrite: ReplicatedWrite? {

@@ -15,12 +15,18 @@ final class AddingBatch {
     private var spare: AddSlice?
     private var underWay: AddSlice?
     private var lastWrite: ReplicatedWrite?
+    /// Whether nothing is sent any more once Redis was not there: each further slice would wait as long for a Redis that
+    /// hangs, and where it is back, they would come before those that failed when the call is repeated. Not so a body that
+    /// may go on for hours.
+    private let endsWithRedis: Bool
+    private var absence: RedisError.Reason?
     /// Messages so far, malformed ones among them.
     private(set) var count = 0
 
-    init(_ api: API, _ options: AddOptions) {
+    init(_ api: API, _ options: AddOptions, endsWithRedis: Bool) {
         self.api = api
         self.options = options
+        self.endsWithRedis = endsWithRedis
         results = BatchResults(body: api.newBody())
         filling = AddSlice(options, api)
     }
@@ -43,7 +49,7 @@ final class AddingBatch {
     func flush() async {
         guard !filling.isEmpty else { return }
         let slice = filling
-        await slice.begin(api.store)
+        if let absence { slice.refusal = .unavailable(absence) } else { await slice.begin(api.store) }
         filling = spare ?? AddSlice(options, api)
         spare = nil
         await finishUnderWay()
@@ -55,6 +61,7 @@ final class AddingBatch {
         guard let slice = underWay else { return }
         underWay = nil
         await slice.settle(api.store)
+        if endsWithRedis { absence = absence ?? slice.absence }
         lastWrite = slice.lastWrite ?? lastWrite
         await slice.tell(api, &results)
         slice.clear()
@@ -113,7 +120,7 @@ extension API {
     }
 
     private func addChecked(_ commands: [RedisCommand], _ options: AddOptions) async throws(Problem) -> Response {
-        let batch = AddingBatch(self, options)
+        let batch = AddingBatch(self, options, endsWithRedis: true)
         for command in commands {
             if batch.isFull { await batch.flush() }
             batch.append(command)

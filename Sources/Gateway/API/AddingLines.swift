@@ -12,7 +12,7 @@ extension API {
         defer { loop.buffers.give(scratch) }
         let spare = SpareCommand()
         let messages = MessageReader(options: options, fieldLimit: fieldLimit(options), scratch: scratch, spare: spare)
-        let batch = AddingBatch(self, options)
+        let batch = AddingBatch(self, options, endsWithRedis: false)
         do throws(Problem) {
             try await add(call.request.body, to: batch, messages)
         } catch {
