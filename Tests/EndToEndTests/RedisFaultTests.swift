@@ -192,10 +192,10 @@ import Testing
             let reader = try rig.park(stream, "slow", asNumber: 1)
             let writer = try rig.redis.connect()
             let timeouts = try rig.metric("sluice_redis_timeouts_total")
+            let looks = try rig.metric("sluice_looks_total")
             let begin = ContinuousClock.now
             rig.redis.freeze()
             try writer.send(commands: [["XADD", stream, "*", "n", "\(round)"]])
-            let looks = try rig.metric("sluice_looks_total")
             try waitUntil("a look has failed") {
                 try rig.metric("sluice_looks_total") > looks && rig.metric("sluice_redis_timeouts_total") > timeouts
             }
