@@ -214,6 +214,13 @@ struct Problem: Error, @unchecked Sendable {  // Unchecked: a box with two owner
 // MARK: Translation
 
 extension Problem {
+    /// A call that may be repeated without harm may be repeated when nobody knows what became of it.
+    var ofIdempotentCall: Problem {
+        var problem = self
+        if code == .outcomeUnknown { problem.retryable = true }
+        return problem
+    }
+
     /// Of a Redis failure that the caller has no better words for.
     init(_ error: RedisError) {
         switch error {

@@ -88,12 +88,8 @@ final class Responder: HTTPResponder {
         }
     }
 
-    /// A call that may be repeated without harm may be repeated when nobody knows what became of it.
     private func judged(_ problem: Problem, _ visit: Visit) -> Problem {
-        guard problem.code == .outcomeUnknown, visit.route < routes.count, routes[visit.route].isIdempotent else { return problem }
-        var problem = problem
-        problem.retryable = true
-        return problem
+        visit.route < routes.count && routes[visit.route].isIdempotent ? problem.ofIdempotentCall : problem
     }
 
     private func complete(_ response: inout Response, _ request: Request, _ visit: Visit) {

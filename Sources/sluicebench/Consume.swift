@@ -127,18 +127,17 @@ extension Consumer {
     /// Appends each id of an answer after a separator, and returns how many there are. An id is ten digits or
     /// more, a dash, and digits: nothing else in these messages looks like it.
     fileprivate func collectIDs(_ body: UnsafeRawBufferPointer, _ ids: ByteBuffer) -> Int {
-        func isDigit(_ at: Int) -> Bool { at < body.count && body[at] &- 48 < 10 }
+        guard let base = body.baseAddress else { return 0 }
+        func isDigit(_ at: Int) -> Bool { body[at] &- 48 < 10 }
         var count = 0
         var at = 0
-        while at < body.count {
-            let start = at
-            while isDigit(at) { at += 1 }
-            guard at - start >= 10, at < body.count, body[at] == UInt8(ascii: "-") else {
-                at += 1
-                continue
-            }
-            at += 1
-            while isDigit(at) { at += 1 }
+        while let found = memchr(base + at, Int32(UInt8(ascii: "-")), body.count - at) {
+            let dash = UnsafeRawPointer(found) - base
+            var start = dash
+            while start > at, isDigit(start - 1) { start -= 1 }
+            at = dash + 1
+            guard dash - start >= 10 else { continue }
+            while at < body.count, isDigit(at) { at += 1 }
             ids.append(literal: separator)
             ids.append(UnsafeRawBufferPointer(rebasing: body[start..<at]))
             count += 1

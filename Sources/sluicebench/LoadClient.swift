@@ -219,25 +219,26 @@ struct AnswerHead {
                 self.isChunked = isChunked
                 return
             }
-            let name: StaticString = "content-length:"
-            if end - line > name.utf8CodeUnitCount, AnswerHead.isSame(base + line, name) {
+            let rest = UnsafeRawBufferPointer(rebasing: bytes[line..<end])
+            if let value = AnswerHead.value(of: "content-length:", in: rest) {
                 bodyLength = 0
-                for byte in bytes[(line + name.utf8CodeUnitCount)..<end] where byte >= 48 && byte <= 57 {
-                    bodyLength = bodyLength * 10 + Int(byte) - 48
-                }
+                for byte in value where byte >= 48 && byte <= 57 { bodyLength = bodyLength * 10 + Int(byte) - 48 }
+            } else if AnswerHead.value(of: "transfer-encoding:", in: rest) != nil {
+                isChunked = true
             }
-            let chunked: StaticString = "transfer-encoding:"
-            if end - line > chunked.utf8CodeUnitCount, AnswerHead.isSame(base + line, chunked) { isChunked = true }
             line = end + 1
         }
         return nil
     }
 
-    /// Without regard to case.
-    private static func isSame(_ bytes: UnsafeRawPointer, _ name: StaticString) -> Bool {
-        let name = (start: UnsafeRawPointer(name.utf8Start), count: name.utf8CodeUnitCount)
-        return strncasecmp(
-            bytes.assumingMemoryBound(to: CChar.self), name.start.assumingMemoryBound(to: CChar.self), name.count) == 0
+    /// What stands behind `name`, which is in lower case, in a line that begins with it, in whatever case.
+    private static func value(of name: StaticString, in line: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer? {
+        let count = name.utf8CodeUnitCount
+        // Most lines are told apart by their first letter.
+        guard let base = line.baseAddress, line.count > count, line[0] | 0x20 == name.utf8Start[0] else { return nil }
+        let isSame = strncasecmp(
+            base.assumingMemoryBound(to: CChar.self), UnsafeRawPointer(name.utf8Start).assumingMemoryBound(to: CChar.self), count) == 0
+        return isSame ? UnsafeRawBufferPointer(rebasing: line[count...]) : nil
     }
 }
 

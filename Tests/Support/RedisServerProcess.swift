@@ -104,6 +104,7 @@ package final class RedisServerProcess {
         while true {
             // A server may write an answer in pieces: before 7.0 it does so for each list whose length it learns late.
             let count = Glibc.read(socket, &piece, piece.count)
+            if count < 0 && errno == EINTR { continue }  // So ends a read with a limit where the process was stopped.
             guard count > 0 else { throw noAnswer }
             answer += piece[..<count]
             var rest = answer[...]

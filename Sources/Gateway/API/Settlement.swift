@@ -18,6 +18,8 @@ struct Settlement {
 
     /// First the acks, then the nacks, then the extends, each in its list's order. No ID is there twice.
     private(set) var items: [Item] = []
+    /// Acks and extends do nothing more when they are done again; a nacked message may have come back to its consumer.
+    var isIdempotent: Bool { !items.contains { $0.operation == .nack } }
     private var seen: Set<StreamID> = []
     private let limits: Limits
 

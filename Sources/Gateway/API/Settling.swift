@@ -13,10 +13,16 @@ extension API {
         guard !call.request.body.isEmpty else {
             throw Problem(.invalidRequest, "Say what to do in a body: {\"ack\":[\"1709251200000-0\"]}, and likewise nack and extend.")
         }
-        let items = try Settlement(try await call.jsonBody(limits), limits).items
+        let settlement = try Settlement(try await call.jsonBody(limits), limits)
+        let items = settlement.items
         let settle = SettleScript.call(stream, group, by: consumer, items, wantsStats: wantsStats)
         let time = releaseTime
-        var parts = try await ask(SettleScript.script, settle, stream, group).elements
+        var parts: RedisCursor
+        do throws(Problem) {
+            parts = try await ask(SettleScript.script, settle, stream, group).elements
+        } catch {
+            throw settlement.isIdempotent ? error.ofIdempotentCall : error
+        }
         let results = newBody()
         var released: [StreamID] = []
         let outcome = write(items, &parts, to: results, &released)
