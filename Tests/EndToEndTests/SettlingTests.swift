@@ -94,6 +94,20 @@ extension [String] {
         #expect(try rig.holders(stream).isEmpty)
     }
 
+    @Test func `a delivery count that Redis can't count any further is no hindrance`() throws {
+        let stream = try rig.newGroup("counted")
+        let added = try (1...3).map { try rig.add($0, to: stream) }
+        #expect(try rig.read(stream, "c").ids == added)
+        for (id, count) in zip(added, ["9223372036854775807", "100000000000000000", "9007199254740993"]) {
+            try rig.redis.run("XCLAIM", stream, "g", "c", "0", id, "RETRYCOUNT", count)  // One more than that, where it fits.
+        }
+        #expect(try rig.settle(stream, "c", #"{"nack":["\#(added[0])","\#(added[1])"]}"#).expect(200).json["results"][1]["status"] == "done")
+        try rig.client.call("DELETE", "/v1/streams/\(stream)/groups/g/consumers/c").expect(200)
+        #expect(try rig.holders(stream) == ["unowned": 3])
+        let counts = try rig.pending(stream).mapValues(\.deliveries)
+        #expect(counts[added[1]] == 9_007_199_254_740_991 && counts[added[2]] == 9_007_199_254_740_991)
+    }
+
     @Test func `who has lost the lease to another touches nothing`() throws {
         let stream = try rig.newGroup("lost")
         let added = try (1...3).map { try rig.add($0, to: stream) }

@@ -35,6 +35,40 @@ import Testing
         for other in others { #expect(try other.messages(1) == [id]) }
     }
 
+    /// The feed always finds as much as it reads at once, and reads on: that is not answered before the call has asked.
+    @Test func `a call that waits beside a tail looks while the tail's feed has more to read`() throws {
+        @Sendable func entries(_ numbers: Range<Int>) -> String {
+            let rows = numbers.map { "*2\r\n$\("\($0)-0".utf8.count)\r\n\($0)-0\r\n*2\r\n$1\r\nn\r\n$1\r\n1\r\n" }
+            return "*\(rows.count)\r\n" + rows.joined()
+        }
+        let held = Mutex("")
+        let calls = Atomic(0)
+        let redis = try ScriptedServer { words in
+            guard words.contains("S") else { return .usual }
+            switch words[0] {
+            case "XRANGE":
+                if words[2] == "5-0" { return .reply(entries(5..<6)) }  // The tail's beginning.
+                guard let last = Int(words[2].dropFirst().dropLast(2)), let count = Int(words[5]) else { return .hangUp }
+                let answer = entries(last + 1..<last + 1 + count)
+                if last == 5 { return .reply(answer) }
+                held.withLock { $0 = answer }
+                return .silence
+            case "XREAD":
+                let found = calls.add(1, ordering: .relaxed).newValue > 1
+                return .reply(held.withLock { exchange(&$0, with: "") } + (found ? "*1\r\n*2\r\n$1\r\nS\r\n" + entries(90001..<90002) : "*-1\r\n"))
+            default: return .reply(":1\r\n")
+            }
+        }
+        let gateway = try GatewayProcess(["--redis", redis.url, "--loops", "1", "--redis-timeout-ms", "60000"])
+        let client = TestClient(port: gateway.port)
+        try waitUntil("the gateway reaches Redis") { try client.get("/readyz").status == 200 }
+        let tail = try EventReader(port: gateway.port, "/v1/streams/S/messages", last: "5-0")
+        try waitUntil("it reads on") { held.withLock { !$0.isEmpty } }
+        let reply = try client.begin("GET", "/v1/streams/S/messages?after=90000-0&block_ms=0").wait()
+        #expect(reply.ids == ["90001-0"], "\(reply.text)")
+        withExtendedLifetime((redis, tail)) { gateway.kill() }  // Else it waits for what Redis holds back.
+    }
+
     /// What Redis is asked once more after a break goes on behind the last message: whether some were trimmed is another
     /// question.
     @Test func `a gap that came while Redis was away is told, though a read was under way`() throws {

@@ -14,7 +14,7 @@ extension API {
         claim.minIdle = try minIdle(query, of: claim.key)
         claim.idle = try query.milliseconds("idle_ms")
         claim.time = try query.milliseconds("time_ms")
-        claim.retryCount = try query.integer("retry_count", in: 0...Int.max)
+        claim.retryCount = try query.integer("retry_count", in: 0...GivingFragment.mostDeliveries)
         claim.force = try query.flag("force") ?? false
         claim.justID = try query.flag("justid") ?? false
         claim.lastID = try query.bytes("last_id")?.entryID("last_id")

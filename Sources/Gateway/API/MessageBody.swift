@@ -78,8 +78,8 @@ struct MessageReader {
         }
         if let problem { throw problem }
         if members.messages != nil {
-            guard members.fields == nil, members.id == nil else {
-                throw .body("'messages' stands alone; each of its items has its own fields", at: "\(pointer)")
+            guard members.fields == nil, members.id == nil, !members.isBase64 else {
+                throw .body("'messages' stands alone; each of its items has its own fields, id and encoding", at: "\(pointer)")
             }
         } else if members.fields == nil {
             throw .body("a message needs 'fields', as in {\"fields\":{\"name\":\"value\"}}", at: "\(pointer)")

@@ -161,7 +161,9 @@ final class LongPoll {
         first.rounds.removeFirst(ended.count)
         first.first += ended.count
         if !first.rounds.isEmpty { looks[key] = first }
-        for (waiter, claims) in ended.flatMap(\.behind) where waiters[waiter.id] != nil { join(waiter, claims: claims) }
+        for (waiter, claims) in ended.flatMap(\.behind) where waiters[waiter.id] != nil && waiter.isEntered {
+            join(waiter, claims: claims)
+        }
     }
 
     /// Its time is up, and it gets a little more for its last words: then it is told so again.
@@ -173,6 +175,15 @@ final class LongPoll {
 
     func leave(_ waiter: Waiter) {
         guard remove(waiter), waiter.isEntered else { return }
+        send(.event(.leave(waiter.id)), to: homeIndex(waiter.key.stream))
+    }
+
+    /// It looks no more, and those behind it go first. It keeps its place, and what time it has, for its last words: it
+    /// leaves still.
+    func stepAside(_ waiter: Waiter) {
+        guard waiters[waiter.id] != nil, waiter.isEntered else { return }
+        stopCounting(waiter)
+        waiter.isEntered = false
         send(.event(.leave(waiter.id)), to: homeIndex(waiter.key.stream))
     }
 
@@ -195,9 +206,14 @@ final class LongPoll {
         guard waiters.removeValue(forKey: waiter.id) != nil else { return false }
         if let timer = waiter.timer { loop.cancel(timer) }
         waiter.owner = nil
-        if waiter.isEntered, let count = waiting[waiter.key] { waiting[waiter.key] = count > 1 ? count - 1 : nil }
+        stopCounting(waiter)
         if let place = waiter.place { givePlace(place) }
         return true
+    }
+
+    private func stopCounting(_ waiter: Waiter) {
+        guard waiter.isEntered, let count = waiting[waiter.key] else { return }
+        waiting[waiter.key] = count > 1 ? count - 1 : nil
     }
 
     func waiter(_ id: WaiterID) -> Waiter? { waiters[id] }

@@ -100,6 +100,7 @@ final class ParkedCall: LaterAnswer, WaiterOwner {
         case .expired, .draining:
             guard read.wantsStats, state != .closing else { return answerEmpty() }
             state = .closing
+            api.longPoll.stepAside(waiter)
             api.longPoll.grant(waiter, API.statsTime)
             api.startWork(.answerEmpty(waiter.id))
         case .gone:

@@ -7,6 +7,9 @@
 // first write of a script.
 
 enum GivingFragment {
+    /// Beyond it Lua's numbers, which are doubles, leave some out. (Redis counts to 2^63, and then from below zero.)
+    static let mostDeliveries = 1 << 53 - 1
+
     static let lua = """
         \(NudgeFragment.lua)
         local given, given_later = 0, 0
@@ -19,8 +22,10 @@ enum GivingFragment {
           redis.call('ZREM', due, id)
         end
 
-        -- The delivery count is set; `clock` and `value` are XCLAIM's option for the idle time. `at`: the due time.
+        -- The delivery count is set, as Redis takes it: Lua would write a large one as 1e+17. `clock` and `value` are
+        -- XCLAIM's option for the idle time. `at`: the due time.
         local function give(id, heir, count, clock, value, at)
+          count = string.format('%.0f', math.max(0, math.min(count, \(mostDeliveries))))
           redis.call('XCLAIM', stream, group, heir, 0, id, clock, value, 'RETRYCOUNT', count, 'JUSTID')
           if at then
             redis.call('ZADD', due, at, id)

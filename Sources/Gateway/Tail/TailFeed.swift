@@ -4,6 +4,10 @@
 // It reads while earlier batches are still being passed on, but a few at most: so where loops have much to write, more
 // messages go out together. After Redis was away it looks whether what it read last is still there, as a tail
 // does; while it reads as things are added it need not. It reads from where its first subscriber stands.
+//
+// Its home has nobody look while a look is under way, and beside it wait calls that are to be answered at once. So what it
+// tells of as the look is one read: as long as there is more it reads on by itself, and told to look meanwhile it says at
+// once that this look is over. It has it still before it.
 
 import Net
 import Redis
@@ -32,8 +36,10 @@ final class TailFeed: WaiterOwner, ReplyTaker {
     private var loops: [Int: Int] = [:]
     /// Waits for what is under way.
     private var reset: EventBatch?
-    /// It was told to look while too many batches were under way.
+    /// It was told to look, and has not begun to since.
     private var mustLook = false
+    /// Its home waits for the end of the look.
+    private var isAwaited = false
     private var mayHaveGap = false
     private var isInclusive = false
     private var pace = ReadPace(100)
@@ -111,9 +117,11 @@ final class TailFeed: WaiterOwner, ReplyTaker {
     func changed() { isChanged = true }
 
     func signalled(_ signal: Waiter.Signal) {
-        guard signal == .look, state == .resting else { return }
+        guard signal == .look else { return }
         mustLook = true
+        isAwaited = true
         proceed()
+        if mustLook { tell(.nothing) }
     }
 
     private func look() {
@@ -131,8 +139,16 @@ final class TailFeed: WaiterOwner, ReplyTaker {
         do { try api.store.send(command, to: self, patience: nil, late: nil) } catch { redisFailed(error) }
     }
 
-    private func report(_ result: WaitHome.Look.Result) {
+    private func rest(_ result: WaitHome.Look.Result) {
         state = .resting
+        tell(result)
+        proceed()
+    }
+
+    /// What its home hears of the look. Of a failure in any case: then it is told when to look again.
+    private func tell(_ result: WaitHome.Look.Result) {
+        guard isAwaited || result == .failed else { return }
+        isAwaited = false
         api.longPoll.report(waiter, WaitHome.Look(result: result))
     }
 
@@ -147,9 +163,9 @@ final class TailFeed: WaiterOwner, ReplyTaker {
     func redisFailed(_ error: RedisError) {
         guard state == .reading || state == .checking else { return }
         // No stream, or a key of another type: the tails go on waiting (API.md §1.8).
-        if error.saysThereIsNoStream { return report(.nothing) }
-        mayHaveGap = true
-        report(.failed)
+        if error.saysThereIsNoStream { return rest(.nothing) }
+        (mayHaveGap, mustLook) = (true, false)
+        rest(.failed)
     }
 
     private func absorb(_ reply: RedisReply) {
@@ -175,16 +191,17 @@ final class TailFeed: WaiterOwner, ReplyTaker {
         if isFull {
             state = .full
             publish(batch)
+            tell(.found(full: false, stays: true))
             proceed()
         } else {
             publish(batch)
-            if state == .reading { report(.found(full: false, stays: true)) }
+            if state == .reading { rest(.found(full: false, stays: true)) }
         }
     }
 
     private func foundNothing() {
         let isUnheard = api.store.features?.tracking == false  // Then no change is ever told.
-        guard wasChanged || isUnheard, position != .zero, api.loop.now >= nextCheck else { return report(.nothing) }
+        guard wasChanged || isUnheard, position != .zero, api.loop.now >= nextCheck else { return rest(.nothing) }
         wasChanged = false
         nextCheck = api.loop.now + .seconds(1)
         state = .checking
@@ -192,10 +209,11 @@ final class TailFeed: WaiterOwner, ReplyTaker {
     }
 
     private func judge(last: StreamID?) {
-        guard let last, last < position else { return report(.nothing) }
+        guard let last, last < position else { return rest(.nothing) }
         api.tails.counters.resets += 1
         state = .resetting
         reset = .reset(from: position, last: last)
+        tell(.nothing)
         proceed()
     }
 }
