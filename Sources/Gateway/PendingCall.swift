@@ -64,8 +64,7 @@ class PendingCall: LaterResponse, ReplyTaker {
 
     /// The call's outcome; once.
     final func finish(_ outcome: consuming Result<Outcome, Problem>) {
-        guard let client else { return early = outcome }
-        self.client = nil
+        guard let client = self.client.take() else { return early = outcome }
         client.answer(responder.answer(client.request, visit, consume outcome))
     }
 }

@@ -37,9 +37,10 @@ final class Responder: HTTPResponder {
         switch router.match(request.method, request.path) {
         case .found(let index, let parameters):
             visit.route = index
-            let caller = try gatekeeper.check(request, routes[index], parameters)
-            try checkAccept(request, index)
-            return try routes[index].handler(api, Call(request: request, parameters: parameters, caller: caller))
+            let route = routes[index]
+            let caller = try gatekeeper.check(request, route, parameters)
+            try checkAccept(request, route)
+            return try route.handler(api, Call(request: request, parameters: parameters, caller: caller))
         case .options(let allow):
             var response = Response(status: 204)
             response.addHeader("Allow", allow)
@@ -159,10 +160,10 @@ final class Responder: HTTPResponder {
 
     // MARK: Refusals
 
-    private func checkAccept(_ request: Request, _ index: Int) throws(Problem) {
+    private func checkAccept(_ request: Request, _ route: Route) throws(Problem) {
         guard let accept = request.header("accept"), !accept.isSame(as: "*/*") else { return }
-        guard routes[index].path.description.hasPrefix("/v1/") else { return }
-        let events = routes[index].events
+        guard route.path.description.hasPrefix("/v1/") else { return }
+        let events = route.events
         if events == .also, MediaType.names(accept, "text/event-stream") { return }
         if events == .only {
             if MediaType.accepts(accept, "text/event-stream", "text/*") { return }

@@ -98,9 +98,8 @@ extension HTTPConnection {
 
     /// Afterwards there is an input only if something is in it.
     func releaseIdleInput() {
-        guard let input, input.isEmpty else { return }
-        buffers.give(input)
-        self.input = nil
+        guard input?.isEmpty == true, let empty = input.take() else { return }
+        buffers.give(empty)
     }
 
     // MARK: Bodies

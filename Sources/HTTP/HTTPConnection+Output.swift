@@ -92,21 +92,15 @@ extension HTTPConnection {
         counters.bytesOut += count
         writeDeadline = nil
         var rest = count
-        if let output {
+        if let output = output.take() {
             let taken = min(rest, output.count)
             output.discard(taken)
             rest -= taken
-            if output.isEmpty {
-                buffers.give(output)
-                self.output = nil
-            }
+            if output.isEmpty { buffers.give(output) } else { self.output = output }
         }
-        if let large {
+        if let large = large.take() {
             large.discard(rest)
-            if large.isEmpty {
-                buffers.give(large)
-                self.large = nil
-            }
+            if large.isEmpty { buffers.give(large) } else { self.large = large }
         }
         if !hooks.isEmpty { confirmSoon() }
         wake(.output)

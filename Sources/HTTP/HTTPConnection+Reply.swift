@@ -63,8 +63,8 @@ extension HTTPConnection {
         case .empty:
             appendHead(response, persistence, lengthFraming(response.status, 0))
         case .bytes(let bytes):
-            appendHead(response, persistence, lengthFraming(response.status, bytes.count))
-            if hasContent { appendContent(bytes) } else { buffers.give(bytes) }
+            let output = appendHead(response, persistence, lengthFraming(response.status, bytes.count))
+            if hasContent { appendContent(bytes, to: output) } else { buffers.give(bytes) }
         case .stream, .open:
             // HEAD: what GET would be framed with, and the source is asked for nothing.
             appendHead(response, persistence, request.isHTTP11 ? .chunked : .close)
@@ -77,22 +77,25 @@ extension HTTPConnection {
         status == 204 || status == 304 ? .noContent : .length(length)
     }
 
-    func appendHead(_ response: borrowing Response, _ persistence: Persistence, _ framing: ReplyFraming) {
+    /// Returns where it was appended.
+    @discardableResult
+    func appendHead(_ response: borrowing Response, _ persistence: Persistence, _ framing: ReplyFraming) -> ByteBuffer {
         let buffer = takeOutput()
         let before = buffer.count
         server.date.refresh(loop)
         ResponseEncoder.appendHead(of: response, framing, persistence, date: server.date.line, to: buffer)
         appended += buffer.count - before
         flushSoon()
+        return buffer
     }
 
     /// Takes `bytes` over. Nothing may be appended behind a large one: see `waitForRoom`.
-    private func appendContent(_ bytes: ByteBuffer) {
+    private func appendContent(_ bytes: ByteBuffer, to output: ByteBuffer) {
         appended += bytes.count
         if bytes.count > HTTPConnection.copyLimit {
             large = bytes
         } else {
-            takeOutput().append(bytes.bytes)
+            output.append(bytes.bytes)
             buffers.give(bytes)
         }
         flushSoon()
@@ -113,7 +116,7 @@ extension HTTPConnection {
             }
             await waitForRoom()
             if isChunked { appendFraming { ResponseEncoder.appendChunkSize(piece.count, to: $0) } }
-            appendContent(piece)
+            appendContent(piece, to: takeOutput())
             if isChunked {
                 await waitForRoom()
                 appendFraming { $0.append(literal: "\r\n") }

@@ -100,7 +100,7 @@ extension HTTPConnection {
     }
 
     private func endBody() {
-        if let input { self.input = request.body.end(input, buffers) }
+        if let input, let next = request.body.end(input, buffers) { self.input = next }
         releaseIdleInput()
     }
 

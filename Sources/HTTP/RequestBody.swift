@@ -111,18 +111,16 @@ public final class RequestBody {
         }
     }
 
-    /// Ends the request: `input` is the connection's buffer; returns the one that holds what comes next.
-    func end(_ input: ByteBuffer, _ pool: BufferPool) -> ByteBuffer {
+    /// Ends the request: what comes next is in `input`, the connection's buffer, unless there is one that takes its place.
+    func end(_ input: ByteBuffer, _ pool: BufferPool) -> ByteBuffer? {
         defer { position = 0 }
         source = nil
         whole = nil
-        if let gathered { pool.give(gathered) }
-        gathered = nil
-        guard let overflow else {
+        if let gathered = gathered.take() { pool.give(gathered) }
+        guard let overflow = overflow.take() else {
             input.discard(position)
-            return input
+            return nil
         }
-        self.overflow = nil
         overflow.discard(position)
         pool.give(input)
         return overflow

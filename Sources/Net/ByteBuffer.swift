@@ -151,7 +151,7 @@ public final class BufferPool {
     }
 
     /// Nobody may use `buffer` after this.
-    public func give(_ buffer: ByteBuffer) {
+    public func give(_ buffer: consuming ByteBuffer) {
         guard spare.count < BufferPool.spareLimit, buffer.capacity <= BufferPool.keptCapacity else { return }
         buffer.clear()
         spare.append(buffer)

@@ -96,14 +96,15 @@ struct Epoll {
         return count < 0 ? 0 : Int(count)  // EINTR is an early wake-up, nothing more.
     }
 
-    /// Hands the i-th event of the last `wait` to its handler, unless that has left since.
-    func dispatch(_ index: Int) {
+    /// Whom the i-th event of the last `wait` is for, unless that one has left since, and what it says. (Not told here: that
+    /// would be within an access to this table, which the optimizer then holds with two counts.)
+    func event(_ index: Int) -> (handler: any Pollable, readiness: Readiness)? {
         let event = events[index]
         let registration = Registration(
             slot: UInt32(truncatingIfNeeded: event.data.u64),
             generation: UInt32(truncatingIfNeeded: event.data.u64 >> 32))
-        guard isCurrent(registration), let handler = slots[Int(registration.slot)].handler else { return }
-        handler.ready(Readiness(rawValue: event.events))
+        guard isCurrent(registration), let handler = slots[Int(registration.slot)].handler else { return nil }
+        return (handler, Readiness(rawValue: event.events))
     }
 
     private func isCurrent(_ registration: Registration) -> Bool {

@@ -189,7 +189,9 @@ public final class EventLoop: @unchecked Sendable {
         let idle = maySleep && jobs.isEmpty && !hasOutput
         let count = epoll.wait(milliseconds: idle ? sleepTime(atMost: limit) : 0)
         now = clock.now
-        for index in 0..<count { epoll.dispatch(index) }
+        for index in 0..<count {
+            if let event = epoll.event(index) { event.handler.ready(event.readiness) }
+        }
         drainInbox()
         while let action = timers.popDue(now) { action() }
     }
